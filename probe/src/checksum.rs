@@ -1,0 +1,55 @@
+//! The Internet checksum (RFC 1071): ones' complement sums of words as this machine reads them.
+
+use crate::headers::Be16;
+
+/// The sums of the words that an edit removed from a header and of those it put in their place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Edit {
+    /// The sum of the old words.
+    removed: u64,
+    /// The sum of the new words.
+    pub(crate) added: u64,
+}
+
+impl Edit {
+    /// Notes that the word `old` became `new`.
+    #[inline(always)]
+    pub(crate) fn replace(&mut self, old: u64, new: u64) {
+        self.removed += old;
+        self.added += new;
+    }
+
+    /// New less old, as the kernel's checksum helpers take a difference.
+    #[inline(always)]
+    pub(crate) fn difference(self) -> u32 {
+        fold_32(u64::from(fold_32(self.added)) + u64::from(!fold_32(self.removed)))
+    }
+
+    /// The checksum that becomes of `checksum` with the edit (RFC 1624 equation 3).
+    #[inline(always)]
+    pub(crate) fn apply(self, checksum: Be16) -> Be16 {
+        finish(u64::from(!checksum.word() as u16) + u64::from(self.difference()))
+    }
+}
+
+/// The checksum over words with the sum `sum`.
+#[inline(always)]
+pub(crate) fn finish(sum: u64) -> Be16 {
+    Be16((!fold_16(sum)).to_ne_bytes())
+}
+
+/// `sum` in 32 bits, with the carries added in again.
+#[inline(always)]
+fn fold_32(sum: u64) -> u32 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    ((sum & 0xffff_ffff) + (sum >> 32)) as u32
+}
+
+/// `sum` in 16 bits, with the carries added in again.
+#[inline(always)]
+pub(crate) fn fold_16(sum: u64) -> u16 {
+    let sum = u64::from(fold_32(sum));
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    sum as u16
+}

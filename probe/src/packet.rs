@@ -1,0 +1,73 @@
+//! A bounds-checked walk over the bytes of a packet.
+//!
+//! This is the one place of the pure half where memory is touched through pointers. Each step compares the
+//! cursor with the end of the packet in the form the kernel's verifier recognises (pointer plus size against
+//! end), which makes the same code provable there and safe here.
+
+#![allow(unsafe_code)]
+
+use core::marker::PhantomData;
+
+/// A header that can be laid over any bytes of a packet.
+///
+/// # Safety
+/// The type has alignment one, no padding, and every bit pattern is a valid value.
+pub unsafe trait Header {}
+
+// SAFETY: an array of bytes has alignment one, no padding, and any value.
+unsafe impl<const N: usize> Header for [u8; N] {}
+
+/// The bytes of a packet from a cursor to the end of its linear part.
+pub struct Packet<'a> {
+    cursor: *mut u8,
+    end: *mut u8,
+    bytes: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> Packet<'a> {
+    /// A walk over `bytes`.
+    pub fn new(bytes: &'a mut [u8]) -> Self {
+        let range = bytes.as_mut_ptr_range();
+        Self { cursor: range.start, end: range.end, bytes: PhantomData }
+    }
+
+    /// A walk from `start` to `end`.
+    ///
+    /// # Safety
+    /// The bytes from `start` to before `end` are valid for reads and writes, and nothing else refers to
+    /// them, for as long as `'a`.
+    pub unsafe fn from_raw(start: *mut u8, end: *mut u8) -> Self {
+        Self { cursor: start, end, bytes: PhantomData }
+    }
+
+    /// The header at the cursor, which moves behind it; `None` if the packet ends before.
+    #[inline(always)]
+    pub fn take<T: Header>(&mut self) -> Option<&'a mut T> {
+        let header = self.cursor;
+        let next = header.wrapping_add(size_of::<T>());
+        if next > self.end {
+            return None;
+        }
+        self.cursor = next;
+        // SAFETY: the bytes up to `next` are inside the packet, `T` can be laid over any of them, and as the
+        // cursor has moved behind them no other `take` of this walk hands them out.
+        Some(unsafe { &mut *header.cast::<T>() })
+    }
+
+    /// Reads the bytes `offset` behind the cursor, which stays; `None` if the packet ends before.
+    #[inline(always)]
+    pub fn peek<T: Header + Copy>(&self, offset: usize) -> Option<T> {
+        let start = self.cursor.wrapping_add(offset);
+        if start.wrapping_add(size_of::<T>()) > self.end {
+            return None;
+        }
+        // SAFETY: the bytes are inside the packet and `T` can be laid over any of them.
+        Some(unsafe { *start.cast::<T>() })
+    }
+
+    /// Moves the cursor by `length` bytes, perhaps behind the end: the next [`Packet::take`] finds out.
+    #[inline(always)]
+    pub fn skip(&mut self, length: usize) {
+        self.cursor = self.cursor.wrapping_add(length);
+    }
+}

@@ -1,0 +1,121 @@
+//! Compiles the probe for BPF, little- and big-endian, and links the two objects that the product embeds.
+//!
+//! `cargo build-probe` writes them to `probe/`; `cargo build-probe --check` changes nothing and fails if they
+//! are not what the source compiles to.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::{env, fs};
+
+mod inspect;
+
+/// Debian's rustc, whose package has the precompiled `core` for BPF.
+const RUSTC: &str = "/usr/bin/rustc";
+const LLC: &str = "llc-22";
+const LD: &str = "bpf-ld";
+const PACKAGES: &str = "rustc-web libstd-rust-web-dev-bpf llvm-22 binutils-bpf";
+
+/// The byte orders: what LLVM calls them is also the name of the object.
+const TARGETS: [&str; 2] = ["bpfel", "bpfeb"];
+
+fn main() -> ExitCode {
+    let check = match env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [option] if option == "--check" => true,
+        _ => {
+            eprintln!("usage: cargo build-probe [--check]");
+            return ExitCode::from(2);
+        }
+    };
+    match TARGETS.into_iter().try_for_each(|target| build(target, check)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("build-probe: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds the object for `target`, and writes it or compares it with the committed one.
+fn build(target: &str, check: bool) -> Result<(), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let scratch = root.join("target/build-probe");
+    fs::create_dir_all(&scratch).map_err(|error| format!("creating {}: {error}", scratch.display()))?;
+    let file = |suffix: &str| scratch.join(format!("{target}{suffix}"));
+    let (bitcode, compiled, linked) = (file(".bc"), file(".compiled.o"), file(".o"));
+
+    // The target has LLVM's own object format only, so code generation is llc's, which knows two things that
+    // rustc has no option for: the oldest instruction set, which every kernel takes, and that wider loads than
+    // the alignment of a packet's bytes promises are fine. (The fields are aligned where the kernel asks for
+    // that: packets begin two bytes off a word boundary there.)
+    run(
+        Command::new(RUSTC)
+            .current_dir(&root)
+            .args(["--crate-name=probe", "--crate-type=lib", "--edition=2024"])
+            .arg(format!("--target={target}-unknown-none"))
+            .args(["-Copt-level=3", "-Cpanic=abort", "-Ccodegen-units=1", "-Dwarnings"])
+            .arg(with_path("--emit=obj=", &bitcode))
+            .arg("probe/src/lib.rs"),
+    )?;
+    run(Command::new(LLC)
+        .arg(format!("-march={target}"))
+        .args(["-mcpu=v1", "-mattr=+allows-misaligned-mem-access", "-filetype=obj", "-o"])
+        .args([&compiled, &bitcode]))?;
+    let byte_order = if target == "bpfel" { "-EL" } else { "-EB" };
+    run(Command::new(LD)
+        .args([byte_order, "-r", "--discard-all", "-T"])
+        .arg(root.join("probe/linker.ld"))
+        .arg("-o")
+        .args([&linked, &compiled]))?;
+
+    let bytes = fs::read(&linked).map_err(|error| format!("reading {}: {error}", linked.display()))?;
+    let summary = inspect::inspect(&bytes).map_err(|error| format!("{target}: {error}"))?;
+    let name = format!("bpfecho.{target}.o");
+    let committed = root.join("probe").join(&name);
+    if !check {
+        fs::write(&committed, &bytes).map_err(|error| format!("writing {}: {error}", committed.display()))?;
+        println!("probe/{name}: {} bytes, {summary}", bytes.len());
+    } else if fs::read(&committed).ok().as_deref() != Some(&bytes) {
+        return Err(format!(
+            "probe/{name} is not what the source compiles to: run `cargo build-probe` and commit it ({})",
+            versions()
+        ));
+    } else {
+        println!("probe/{name}: up to date, {summary}");
+    }
+    Ok(())
+}
+
+/// `option` with a path as its value, in one argument.
+fn with_path(option: &str, path: &Path) -> std::ffi::OsString {
+    let mut argument = std::ffi::OsString::from(option);
+    argument.push(path);
+    argument
+}
+
+/// Runs `command` and waits; what it says on stderr is in the error.
+fn run(command: &mut Command) -> Result<(), String> {
+    let program = PathBuf::from(command.get_program());
+    let program = program.display();
+    let output = command
+        .output()
+        .map_err(|error| format!("starting {program}: {error}; on Debian: apt-get install {PACKAGES}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program} failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
+}
+
+/// The first lines of what the tools say of themselves: other versions may well compile to other bytes.
+fn versions() -> String {
+    let mut versions = String::new();
+    for tool in [RUSTC, LLC, LD] {
+        let output = Command::new(tool).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+        let text = String::from_utf8_lossy(&output);
+        let version = text.lines().find(|line| line.contains(|letter: char| letter.is_ascii_digit()));
+        let separator = if versions.is_empty() { "" } else { "; " };
+        let _ = write!(versions, "{separator}{}", version.unwrap_or(tool).trim());
+    }
+    versions
+}
