@@ -15,6 +15,10 @@ pub const MAX_SCALE: u8 = 14;
 /// changing the scale that is read back, in bytes. No window we send may promise more.
 const MAX_IN_FLIGHT: u32 = 1 << (SCALE_SHIFT - 1);
 
+/// How much window a client must have left behind a segment that is acknowledged in advance, in bytes: half the
+/// window that Linux begins with.
+const MIN_FREE: u32 = 1 << 15;
+
 /// A place in a sequence space, where arithmetic wraps (RFC 9293 section 3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SequenceNumber(pub u32);
@@ -67,9 +71,11 @@ pub fn initial_sequence(client: SequenceNumber, scale: u8) -> SequenceNumber {
 /// confirmed, is acknowledged in its own echo, and the window shrinks by as much, so that its right edge stays
 /// where the client put it. A lost echo then takes the acknowledgment with it.
 ///
-/// Only a segment of at most half the window is treated so. A larger one needs no help, as a client that
-/// reads it frees enough window to announce at once (RFC 9293 section 3.8.6.2.2), and a nearly full receiver,
-/// the only one that may have to drop what it let us send, is acknowledged nothing in advance.
+/// That is safe as long as the client takes what its window has room for. Linux may drop it after all when
+/// its receive buffer is nearly full, as small segments need more memory than window, so a client is
+/// acknowledged in advance only while [`MIN_FREE`] of its window stays free. Others need no help to go on: one
+/// that reads a message of more than half its window frees so much that it says so at once (RFC 9293 section
+/// 3.8.6.2.2).
 #[inline(always)]
 pub fn answer(segment: Segment, payload: u32, fin: bool) -> Option<Segment> {
     let Segment { sequence, acknowledgment, window } = segment;
@@ -88,9 +94,13 @@ pub fn answer(segment: Segment, payload: u32, fin: bool) -> Option<Segment> {
     let mut answer_acknowledgment = confirmed;
     let mut answer_window = window;
     if sequence == confirmed {
-        if length != 0 && payload <= window / 2 {
+        let in_advance = match payload {
+            0 => fin && window != 0,
+            _ => payload + MIN_FREE <= window,
+        };
+        if in_advance {
             answer_acknowledgment = sequence.after(length);
-            answer_window = window.saturating_sub(length);
+            answer_window = window - length;
         }
     } else if length == 0 && sequence.after(1) == confirmed {
         // A keepalive or a zero-window probe (RFC 9293 sections 3.8.4 and 3.8.6.1): it wants an

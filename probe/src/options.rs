@@ -112,7 +112,13 @@ impl Found {
         }
         packet.skip(self.timestamps);
         if let (Some(value), Some(echo)) = (packet.take::<Be32>(), packet.take::<Be32>()) {
-            replace(echo, *value, edit);
+            // Words at an odd place count with their bytes swapped (RFC 1071 section 2 B).
+            let odd = self.timestamps % 2 == 1;
+            let word = |number: &Be32| {
+                if odd { u64::from((number.word() as u32).swap_bytes()) } else { number.word() }
+            };
+            edit.replace(word(echo), word(value));
+            *echo = *value;
         }
     }
 
@@ -160,7 +166,8 @@ impl Writer<'_, '_> {
             && let Some(slot) = self.packet.take::<Be32>()
         {
             self.words -= 1;
-            replace(slot, word, self.edit);
+            self.edit.replace(slot.word(), word.word());
+            *slot = word;
         }
     }
 }
@@ -169,11 +176,4 @@ impl Writer<'_, '_> {
 #[inline(always)]
 fn read<T: Header + Copy>(packet: &Packet, offset: usize) -> Option<T> {
     if offset == 0 { None } else { packet.peek(offset) }
-}
-
-/// Writes `word` to `slot`.
-#[inline(always)]
-fn replace(slot: &mut Be32, word: Be32, edit: &mut Edit) {
-    edit.replace(slot.word(), word.word());
-    *slot = word;
 }

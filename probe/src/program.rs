@@ -140,7 +140,8 @@ impl Host for TrafficControl {
         let index = u32::from(port / 64);
         // SAFETY: the map's keys are `u32`, its values `u64`.
         unsafe {
-            let word = helper::map_lookup_elem(addr_of_mut!(bpfecho_ports), (&raw const index).cast()).cast::<u64>();
+            let word =
+                helper::map_lookup_elem(addr_of_mut!(bpfecho_ports), (&raw const index).cast()).cast::<u64>();
             !word.is_null() && *word >> (port % 64) & 1 != 0
         }
     }
@@ -163,7 +164,9 @@ fn count(amounts: &[(usize, u64)]) {
     let index = 0u32;
     // SAFETY: the map's keys are `u32`, its values `Counters`.
     let counters = unsafe {
-        helper::map_lookup_elem(addr_of_mut!(bpfecho_counts), (&raw const index).cast()).cast::<Counters>().as_mut()
+        helper::map_lookup_elem(addr_of_mut!(bpfecho_counts), (&raw const index).cast())
+            .cast::<Counters>()
+            .as_mut()
     };
     if let Some(counters) = counters {
         for &(counter, amount) in amounts {

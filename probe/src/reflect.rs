@@ -206,6 +206,9 @@ fn tcp(host: &impl Host, datagram: &mut Datagram, ports: &mut Ports, packet: &mu
         return Outcome::Consumed(Counter::DroppedFlags);
     }
 
+    if options_length != 0 && packet.peek::<[u8; 1]>(options_length - 1).is_none() {
+        return Outcome::Passed(Counter::PassedMalformed);
+    }
     let found = options::find(packet, options_length);
     let sequence = SequenceNumber(tcp.sequence.get());
     let mut edit = Edit::default();
@@ -353,7 +356,9 @@ impl Network<'_> {
                 header.checksum = edit.apply(header.checksum);
                 header.total_length = length;
             }
-            Network::V6(header) => header.payload_length = Be16::new(length as u16 - size_of::<Ipv6>() as u16),
+            Network::V6(header) => {
+                header.payload_length = Be16::new(length as u16 - size_of::<Ipv6>() as u16)
+            }
         }
     }
 }

@@ -13,7 +13,8 @@ const MAX_INSTRUCTIONS: usize = 4096;
 /// Checks the object: nothing undefined but the settings, one program in one function, no loop. Returns what
 /// it is, in words.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<String, String> {
-    let object = ElfFile64::<Endianness>::parse(bytes).map_err(|error| format!("reading the object: {error}"))?;
+    let object =
+        ElfFile64::<Endianness>::parse(bytes).map_err(|error| format!("reading the object: {error}"))?;
     for symbol in object.symbols().filter(ObjectSymbol::is_undefined) {
         let name = symbol.name().unwrap_or_default();
         if !name.is_empty() && !setting::ALL.contains(&name) {
@@ -61,7 +62,11 @@ impl Graph<'_> {
         let Some(&[opcode, _, low, high, ..]) = self.code.get(offset..offset + INSTRUCTION) else {
             return Err(format!("control runs out of the program at instruction {index}"));
         };
-        let jump = if self.little_endian { i16::from_le_bytes([low, high]) } else { i16::from_be_bytes([low, high]) };
+        let jump = if self.little_endian {
+            i16::from_le_bytes([low, high])
+        } else {
+            i16::from_be_bytes([low, high])
+        };
         let next = index + 1;
         let target = next.wrapping_add_signed(isize::from(jump));
         Ok(match opcode {
@@ -96,7 +101,9 @@ impl Graph<'_> {
                     states[next] = State::OnPath;
                     path.push((next, self.successors(next)?));
                 }
-                Some(State::OnPath) => return Err(format!("a loop leads from instruction {index} to {next}")),
+                Some(State::OnPath) => {
+                    return Err(format!("a loop leads from instruction {index} to {next}"));
+                }
                 Some(State::Done) => {}
                 None => return Err(format!("instruction {index} jumps out of the program")),
             }

@@ -49,15 +49,13 @@ fn build(target: &str, check: bool) -> Result<(), String> {
     // rustc has no option for: the oldest instruction set, which every kernel takes, and that wider loads than
     // the alignment of a packet's bytes promises are fine. (The fields are aligned where the kernel asks for
     // that: packets begin two bytes off a word boundary there.)
-    run(
-        Command::new(RUSTC)
-            .current_dir(&root)
-            .args(["--crate-name=probe", "--crate-type=lib", "--edition=2024"])
-            .arg(format!("--target={target}-unknown-none"))
-            .args(["-Copt-level=3", "-Cpanic=abort", "-Ccodegen-units=1", "-Dwarnings"])
-            .arg(with_path("--emit=obj=", &bitcode))
-            .arg("probe/src/lib.rs"),
-    )?;
+    run(Command::new(RUSTC)
+        .current_dir(&root)
+        .args(["--crate-name=probe", "--crate-type=lib", "--edition=2024"])
+        .arg(format!("--target={target}-unknown-none"))
+        .args(["-Copt-level=3", "-Cpanic=abort", "-Ccodegen-units=1", "-Dwarnings"])
+        .arg(with_path("--emit=obj=", &bitcode))
+        .arg("probe/src/lib.rs"))?;
     run(Command::new(LLC)
         .arg(format!("-march={target}"))
         .args(["-mcpu=v1", "-mattr=+allows-misaligned-mem-access", "-filetype=obj", "-o"])
@@ -104,14 +102,19 @@ fn run(command: &mut Command) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{program} failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
+    Err(format!(
+        "{program} failed ({}):\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim_end()
+    ))
 }
 
 /// The first lines of what the tools say of themselves: other versions may well compile to other bytes.
 fn versions() -> String {
     let mut versions = String::new();
     for tool in [RUSTC, LLC, LD] {
-        let output = Command::new(tool).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+        let output =
+            Command::new(tool).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
         let text = String::from_utf8_lossy(&output);
         let version = text.lines().find(|line| line.contains(|letter: char| letter.is_ascii_digit()));
         let separator = if versions.is_empty() { "" } else { "; " };

@@ -1,0 +1,198 @@
+//! Every hint this crate gives, each from evidence: a remedy that was not checked is worse than none.
+
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::sys::{Errno, Evidence};
+
+/// What failed, as far as a hint can depend on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Failure<'a> {
+    /// BPF_MAP_CREATE.
+    MapCreate { max_entries: u32 },
+    /// BPF_PROG_LOAD.
+    ProgramLoad { license: &'a [u8], log: &'a str },
+    /// Another command of bpf(2).
+    Bpf,
+    /// RTM_NEWQDISC for clsact; `text` is the kernel's extended acknowledgement.
+    #[cfg(feature = "std")]
+    NewClsact { text: Option<&'a str> },
+    /// RTM_NEWTFILTER for a BPF classifier.
+    #[cfg(feature = "std")]
+    NewBpfFilter { text: Option<&'a str> },
+    /// Any other rtnetlink request.
+    #[cfg(feature = "std")]
+    Netlink,
+}
+
+/// A capability and its bit in capget(2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Capability(&'static str, u32);
+
+const NET_ADMIN: Capability = Capability("CAP_NET_ADMIN", 12);
+const SYS_ADMIN: Capability = Capability("CAP_SYS_ADMIN", 21);
+const BPF: Capability = Capability("CAP_BPF", 39);
+
+/// The hint for `failure` with `errno`, if there is one.
+pub(crate) fn explain(failure: Failure<'_>, errno: Errno) -> Option<Cow<'static, str>> {
+    explain_from(failure, errno, Evidence::gather)
+}
+
+/// [`explain`] with the evidence given.
+pub(crate) fn explain_from(
+    failure: Failure<'_>,
+    errno: Errno,
+    evidence: impl FnOnce() -> Evidence,
+) -> Option<Cow<'static, str>> {
+    match (failure, errno) {
+        (Failure::MapCreate { max_entries: 0 }, Errno::EINVAL) => Some("max_entries is 0".into()),
+        // check_helper_call() in kernel/bpf/verifier.c.
+        (Failure::ProgramLoad { license: b"", log }, Errno::EINVAL)
+            if log.contains("cannot call GPL-restricted function") =>
+        {
+            Some("the object has no license section".into())
+        }
+        #[cfg(feature = "std")]
+        (Failure::NewClsact { text }, Errno::ENOENT)
+            if text.is_none_or(|text| text.contains("qdisc kind is unknown")) =>
+        {
+            Some("this kernel has no clsact qdisc: CONFIG_NET_SCH_INGRESS (module sch_ingress)".into())
+        }
+        // Kernels before 4.17 give no text. No other ENOENT is possible when creating a filter with a
+        // priority of the kernel's choice.
+        #[cfg(feature = "std")]
+        (Failure::NewBpfFilter { text }, Errno::ENOENT)
+            if text.is_none_or(|text| text.contains("classifier not found")) =>
+        {
+            Some("this kernel has no BPF classifier: CONFIG_NET_CLS_BPF (module cls_bpf)".into())
+        }
+        (_, Errno::EPERM) => permission(failure, &evidence()),
+        _ => None,
+    }
+}
+
+fn permission(failure: Failure<'_>, evidence: &Evidence) -> Option<Cow<'static, str>> {
+    let is_bpf = match failure {
+        Failure::MapCreate { .. } | Failure::ProgramLoad { .. } | Failure::Bpf => true,
+        #[cfg(feature = "std")]
+        Failure::NewClsact { .. } | Failure::NewBpfFilter { .. } | Failure::Netlink => false,
+    };
+    missing_capabilities(failure, is_bpf, evidence).map(Cow::from).or_else(|| {
+        let limit = evidence.memlock.filter(|_| is_bpf && charges_memlock(evidence.kernel))?;
+        let (major, minor) = evidence.kernel?;
+        let text = format!(
+            "kernel {major}.{minor} counts BPF memory as locked memory, and the limit is {limit} bytes \
+             (ulimit -l)"
+        );
+        Some(text.into())
+    })
+}
+
+/// Before 5.11 the kernel charges BPF memory to RLIMIT_MEMLOCK (kernel commit 3ac1f01b43b6).
+pub(crate) fn charges_memlock(kernel: Option<(u32, u32)>) -> bool {
+    kernel.is_some_and(|version| version < (5, 11))
+}
+
+fn missing_capabilities(failure: Failure<'_>, is_bpf: bool, evidence: &Evidence) -> Option<String> {
+    let held = evidence.capabilities?;
+    let lacks = |capability: &Capability| held >> capability.1 & 1 == 0;
+    // CAP_SYS_ADMIN stands for everything that bpf(2) asks for; before 5.8 it is what bpf(2) asks for.
+    if is_bpf && !lacks(&SYS_ADMIN) {
+        return None;
+    }
+    let bpf = if evidence.knows_cap_bpf { BPF } else { SYS_ADMIN };
+    let needed: &[Capability] = match failure {
+        // Networking programs, kernel commit 2c78ee898d8f.
+        Failure::ProgramLoad { .. } if evidence.knows_cap_bpf => &[bpf, NET_ADMIN],
+        Failure::ProgramLoad { .. } | Failure::MapCreate { .. } | Failure::Bpf => &[bpf],
+        #[cfg(feature = "std")]
+        Failure::NewClsact { .. } | Failure::NewBpfFilter { .. } | Failure::Netlink => &[NET_ADMIN],
+    };
+    let missing: Vec<Capability> = needed.iter().copied().filter(lacks).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    Some(format!("needs {}, this process lacks {}", List(needed), List(&missing)))
+}
+
+/// Capabilities with "and" between them.
+struct List<'a>(&'a [Capability]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, capability) in self.0.iter().enumerate() {
+            let separator = if position == 0 { "" } else { " and " };
+            write!(formatter, "{separator}{}", capability.0)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOAD: Failure<'static> = Failure::ProgramLoad { license: b"GPL", log: "" };
+
+    fn evidence(capabilities: &[Capability]) -> Evidence {
+        let held = capabilities.iter().fold(0, |held, capability| held | 1 << capability.1);
+        Evidence { capabilities: Some(held), knows_cap_bpf: true, kernel: Some((6, 1)), memlock: Some(65536) }
+    }
+
+    fn eperm(failure: Failure<'_>, evidence: Evidence) -> Option<String> {
+        explain_from(failure, Errno::EPERM, || evidence).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn missing_capabilities_are_named() {
+        let text = |failure, held: &[Capability]| eperm(failure, evidence(held)).unwrap_or_default();
+        assert_eq!(
+            text(LOAD, &[]),
+            "needs CAP_BPF and CAP_NET_ADMIN, this process lacks CAP_BPF and CAP_NET_ADMIN"
+        );
+        assert_eq!(text(LOAD, &[NET_ADMIN]), "needs CAP_BPF and CAP_NET_ADMIN, this process lacks CAP_BPF");
+        let map = Failure::MapCreate { max_entries: 1 };
+        assert_eq!(text(map, &[NET_ADMIN]), "needs CAP_BPF, this process lacks CAP_BPF");
+        assert_eq!(text(LOAD, &[BPF, NET_ADMIN]), "");
+        assert_eq!(text(LOAD, &[SYS_ADMIN]), "");
+        let unknown = Evidence { capabilities: None, ..evidence(&[]) };
+        assert_eq!(eperm(LOAD, unknown), None);
+    }
+
+    #[test]
+    fn before_cap_bpf_it_is_cap_sys_admin() {
+        let old = Evidence { knows_cap_bpf: false, kernel: Some((5, 4)), ..evidence(&[NET_ADMIN]) };
+        let text = "needs CAP_SYS_ADMIN, this process lacks CAP_SYS_ADMIN";
+        assert_eq!(eperm(LOAD, old).as_deref(), Some(text));
+    }
+
+    #[test]
+    fn locked_memory_matters_only_before_5_11() {
+        let with = |kernel| Evidence { kernel, ..evidence(&[SYS_ADMIN]) };
+        assert_eq!(
+            eperm(LOAD, with(Some((5, 10)))).as_deref(),
+            Some("kernel 5.10 counts BPF memory as locked memory, and the limit is 65536 bytes (ulimit -l)")
+        );
+        assert_eq!(eperm(LOAD, with(Some((5, 11)))), None);
+        assert_eq!(eperm(LOAD, with(None)), None);
+        let unlimited = Evidence { memlock: None, ..with(Some((5, 10))) };
+        assert_eq!(eperm(LOAD, unlimited), None);
+    }
+
+    #[test]
+    fn hints_that_need_no_evidence() {
+        let hint = |failure, errno| explain_from(failure, errno, || evidence(&[])).map(Cow::into_owned);
+        let map = Failure::MapCreate { max_entries: 0 };
+        assert_eq!(hint(map, Errno::EINVAL).as_deref(), Some("max_entries is 0"));
+        let log = "cannot call GPL-restricted function from non-GPL compatible program";
+        assert_eq!(
+            hint(Failure::ProgramLoad { license: b"", log }, Errno::EINVAL).as_deref(),
+            Some("the object has no license section")
+        );
+        assert_eq!(hint(Failure::ProgramLoad { license: b"MIT", log }, Errno::EINVAL), None);
+        assert_eq!(hint(Failure::Bpf, Errno::ENOENT), None);
+    }
+}

@@ -1,0 +1,238 @@
+//! BPF maps.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::hint::{self, Failure};
+use crate::object::MapDefinition;
+use crate::program::{kernel_name, retry_with_memlock};
+use crate::sys::{self, BpfMap, Errno, Fd, MapShape};
+
+/// BPF_MAP_TYPE_ARENA (6.9), the last type known here. Of a later one it can not be told how many bytes the
+/// kernel writes on a lookup.
+const LAST_KNOWN_KIND: u32 = 33;
+
+/// The map types with one value per possible CPU: PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH,
+/// PERCPU_CGROUP_STORAGE.
+const PER_CPU_KINDS: [u32; 4] = [5, 6, 10, 21];
+
+/// The kernel rounds the values of per-CPU maps up to this many bytes.
+const PER_CPU_ALIGNMENT: usize = 8;
+
+/// A map in the kernel; it goes away with the last program and the last `Map` that hold it.
+#[derive(Debug)]
+pub struct Map {
+    map: BpfMap,
+    definition: MapDefinition,
+    value_size: usize,
+    /// Bytes from one CPU's value to the next; `None` for a map with one value per key.
+    stride: Option<usize>,
+}
+
+impl Map {
+    /// Creates a map. On a kernel before 5.11 the limit of locked memory is raised when it is in the way.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::Create`] when the kernel refuses, [`MapError::UnknownKind`] and
+    /// [`MapError::PossibleCpus`] when it can not be told how large its values are.
+    pub fn create(definition: &MapDefinition) -> Result<Self, MapError> {
+        let name = || definition.name.clone();
+        if definition.kind == 0 || definition.kind > LAST_KNOWN_KIND {
+            return Err(MapError::UnknownKind { map: name(), kind: definition.kind });
+        }
+        let refused = |errno| MapError::Create {
+            definition: definition.clone(),
+            errno,
+            hint: hint::explain(Failure::MapCreate { max_entries: definition.max_entries }, errno),
+        };
+        let value_size = usize::try_from(definition.value_size).map_err(|_| refused(Errno::E2BIG))?;
+        let stride = value_size
+            .checked_next_multiple_of(PER_CPU_ALIGNMENT)
+            .filter(|_| PER_CPU_KINDS.contains(&definition.kind));
+        let transfer_size = match stride {
+            None => value_size,
+            Some(stride) => {
+                let cpus = sys::possible_cpus();
+                let cpus = cpus.map_err(|errno| MapError::PossibleCpus { map: name(), errno })?;
+                stride.checked_mul(cpus).ok_or_else(|| refused(Errno::E2BIG))?
+            }
+        };
+        let shape = MapShape {
+            kind: definition.kind,
+            key_size: definition.key_size,
+            value_size: definition.value_size,
+            max_entries: definition.max_entries,
+            flags: definition.flags,
+            transfer_size,
+        };
+        let kernel_name = kernel_name(&definition.name);
+        let map = retry_with_memlock(|| sys::create_map(&shape, kernel_name)).map_err(refused)?;
+        Ok(Self { map, definition: definition.clone(), value_size, stride })
+    }
+
+    /// What the map was made from.
+    pub fn definition(&self) -> &MapDefinition {
+        &self.definition
+    }
+
+    /// Sets the value of `key`, whether it is there already or not. For a map with a value per CPU, `value`
+    /// holds one for each possible CPU, each padded to a multiple of 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::WrongSize`] when `key` or `value` does not have the map's size, otherwise
+    /// [`MapError::Access`].
+    pub fn update(&self, key: &[u8], value: &[u8]) -> Result<(), MapError> {
+        self.check_key(key)?;
+        self.check_size("value", value.len(), self.map.transfer_size())?;
+        self.map.update(key, value).map_err(|errno| self.access("update", errno))
+    }
+
+    /// The value of `key`; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::PerCpu`] for a map with a value per CPU, [`MapError::WrongSize`] when `key` does not
+    /// have the map's size, otherwise [`MapError::Access`].
+    pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
+        if self.stride.is_some() {
+            return Err(MapError::PerCpu { map: self.definition.name.clone() });
+        }
+        self.read(key)
+    }
+
+    /// The values of `key`, one per possible CPU in the order of their numbers; none when there is no such
+    /// key. A map with one value per key gives that one.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::WrongSize`] when `key` does not have the map's size, otherwise [`MapError::Access`].
+    pub fn lookup_per_cpu(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, MapError> {
+        let Some(bytes) = self.read(key)? else {
+            return Ok(Vec::new());
+        };
+        let stride = self.stride.unwrap_or(self.value_size).max(1);
+        Ok(bytes.chunks(stride).map(|value| value.iter().copied().take(self.value_size).collect()).collect())
+    }
+
+    /// The kernel's id of the map.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::Access`].
+    pub fn id(&self) -> Result<u32, MapError> {
+        self.map.id().map_err(|errno| self.access("reading the id", errno))
+    }
+
+    pub(crate) fn fd(&self) -> &Fd {
+        self.map.fd()
+    }
+
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
+        self.check_key(key)?;
+        match self.map.lookup(key) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.access("lookup", errno)),
+        }
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<(), MapError> {
+        self.check_size("key", key.len(), self.map.key_size())
+    }
+
+    fn check_size(&self, part: &'static str, got: usize, wanted: usize) -> Result<(), MapError> {
+        if got == wanted {
+            return Ok(());
+        }
+        Err(MapError::WrongSize { map: self.definition.name.clone(), part, got, wanted })
+    }
+
+    fn access(&self, operation: &'static str, errno: Errno) -> MapError {
+        MapError::Access {
+            map: self.definition.name.clone(),
+            operation,
+            errno,
+            hint: hint::explain(Failure::Bpf, errno),
+        }
+    }
+}
+
+/// Why an operation on a map failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the message of each variant says what it and its fields mean
+pub enum MapError {
+    UnknownKind { map: String, kind: u32 },
+    PossibleCpus { map: String, errno: Errno },
+    Create { definition: MapDefinition, errno: Errno, hint: Option<Cow<'static, str>> },
+    WrongSize { map: String, part: &'static str, got: usize, wanted: usize },
+    PerCpu { map: String },
+    Access { map: String, operation: &'static str, errno: Errno, hint: Option<Cow<'static, str>> },
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKind { map, kind } => {
+                write!(formatter, "map {map:?}: map type {kind} is unknown here")
+            }
+            Self::PossibleCpus { map, errno } => write!(
+                formatter,
+                "map {map:?}: reading the number of CPUs from /sys/devices/system/cpu/possible: {errno}"
+            ),
+            Self::Create { definition: map, errno, hint } => {
+                write!(
+                    formatter,
+                    "map {:?}: creating it (type {}, key {} bytes, value {} bytes, {} entries, flags {:#x}): \
+                     {errno}",
+                    map.name, map.kind, map.key_size, map.value_size, map.max_entries, map.flags
+                )?;
+                write_hint(formatter, hint.as_deref())
+            }
+            Self::WrongSize { map, part, got, wanted } => {
+                write!(formatter, "map {map:?}: a {part} of {got} bytes, wanted {wanted}")
+            }
+            Self::PerCpu { map } => write!(formatter, "map {map:?}: has a value per CPU, not one"),
+            Self::Access { map, operation, errno, hint } => {
+                write!(formatter, "map {map:?}: {operation}: {errno}")?;
+                write_hint(formatter, hint.as_deref())
+            }
+        }
+    }
+}
+
+impl core::error::Error for MapError {}
+
+/// Ends an error's line with its hint.
+pub(crate) fn write_hint(formatter: &mut fmt::Formatter<'_>, hint: Option<&str>) -> fmt::Result {
+    match hint {
+        Some(hint) => write!(formatter, ": {hint}"),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Errno, MapError};
+    use alloc::string::ToString;
+
+    #[test]
+    fn messages() {
+        let error = MapError::PossibleCpus { map: "counters".into(), errno: Errno::ENOENT };
+        assert_eq!(
+            error.to_string(),
+            "map \"counters\": reading the number of CPUs from /sys/devices/system/cpu/possible: ENOENT"
+        );
+        let error = MapError::Access {
+            map: "ports".into(),
+            operation: "update",
+            errno: Errno::EPERM,
+            hint: Some("why".into()),
+        };
+        assert_eq!(error.to_string(), "map \"ports\": update: EPERM: why");
+    }
+}

@@ -1,0 +1,22 @@
+//! The only place that makes system calls and says `unsafe`.
+//!
+//! # Safety
+//!
+//! Every function here is safe to call: the pointers handed to the kernel come from slices and structures
+//! that outlive the call, with the lengths of those slices. What the kernel reads or writes beyond a length
+//! that is part of the call (map keys and values, whose size the kernel knows by itself) is checked here
+//! against the sizes the map was created with.
+#![allow(unsafe_code)] // system calls take raw pointers; see the header
+
+mod attr;
+mod bpf;
+mod errno;
+mod fd;
+mod process;
+
+pub(crate) use bpf::{
+    BpfMap, MapShape, ProgramImage, RunInput, create_map, load_program, program_id, run_program,
+};
+pub use errno::Errno;
+pub(crate) use fd::Fd;
+pub(crate) use process::{Evidence, kernel_release, possible_cpus, raise_memlock};

@@ -1,0 +1,195 @@
+//! The kernel's answers. Pure, and total on any bytes.
+//!
+//! Attributes are read one by one instead of through netlink-packet-route's message types: those give up
+//! on a whole message for an attribute they do not understand, and a qdisc or filter of a kind that is
+//! unknown here must still be seen.
+
+use std::string::String;
+use std::vec::Vec;
+
+use netlink_packet_core::{
+    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NlaBuffer, NlasIterator, Parseable, parse_string,
+    parse_u32,
+};
+use netlink_packet_route::link::{LinkFlags, LinkHeader};
+use netlink_packet_route::tc::{TcFilterBpfOption, TcHeader};
+
+use super::request::{BPF, CLSACT_HANDLE};
+use super::{FilterInfo, IfIndex, Interface};
+use crate::sys::Errno;
+
+const HEADER_SIZE: usize = 16;
+const LINK_HEADER_SIZE: usize = 16;
+const TC_HEADER_SIZE: usize = 20;
+const ERROR_CODE_SIZE: usize = 4;
+
+const NLMSGERR_ATTR_MSG: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_CHAIN: u16 = 11;
+
+/// What is wrong with an answer.
+pub(super) type Malformed = &'static str;
+
+/// One netlink message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Message<'a> {
+    pub(super) kind: u16,
+    pub(super) flags: u16,
+    pub(super) sequence: u32,
+    pub(super) port: u32,
+    pub(super) payload: &'a [u8],
+}
+
+/// Takes the first message off `datagram`; `None` at its end.
+pub(super) fn next_message<'a>(datagram: &mut &'a [u8]) -> Result<Option<Message<'a>>, Malformed> {
+    if datagram.is_empty() {
+        return Ok(None);
+    }
+    let field = |at: usize| datagram.get(at..)?.first_chunk::<4>().copied().map(u32::from_ne_bytes);
+    let half = |at: usize| datagram.get(at..)?.first_chunk::<2>().copied().map(u16::from_ne_bytes);
+    let header = || Some((field(0)?, half(4)?, half(6)?, field(8)?, field(12)?));
+    let (length, kind, flags, sequence, port) = header().ok_or("truncated header")?;
+    let length = usize::try_from(length).map_err(|_| "message too long")?;
+    let payload = datagram.get(HEADER_SIZE..length).ok_or("message longer than its datagram")?;
+    let message = Message { kind, flags, sequence, port, payload };
+    // The last message's padding may be missing.
+    *datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Ok(Some(message))
+}
+
+/// A message as an end of an exchange.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Not one: part of the answer.
+    No,
+    Success,
+    Refusal {
+        errno: Errno,
+        text: Option<String>,
+    },
+}
+
+/// Whether `message` ends the exchange it belongs to, and how.
+pub(super) fn ending(message: &Message<'_>) -> Result<Ending, Malformed> {
+    if message.kind != NLMSG_ERROR && message.kind != NLMSG_DONE {
+        return Ok(Ending::No);
+    }
+    let code = message.payload.first_chunk().copied().map(i32::from_ne_bytes);
+    let code = match code {
+        Some(code) => code,
+        // Allowed at the end of a dump.
+        None if message.kind == NLMSG_DONE && message.payload.is_empty() => 0,
+        None => return Err("truncated error code"),
+    };
+    // A dump's last message may count something up to here.
+    if code >= 0 {
+        return Ok(Ending::Success);
+    }
+    let errno = Errno::from_raw(code.checked_neg().ok_or("error code out of range")?);
+    Ok(Ending::Refusal { errno, text: extended_text(message) })
+}
+
+/// NLMSGERR_ATTR_MSG, behind the error code and what is given back of the request.
+fn extended_text(message: &Message<'_>) -> Option<String> {
+    if message.flags & NLM_F_ACK_TLVS == 0 {
+        return None;
+    }
+    let rest = message.payload.get(ERROR_CODE_SIZE..)?;
+    let request_size = match message.kind {
+        NLMSG_DONE => 0,
+        _ if message.flags & NLM_F_CAPPED != 0 => HEADER_SIZE,
+        _ => {
+            let length = rest.first_chunk().copied().map(u32::from_ne_bytes)?;
+            usize::try_from(length).ok()?.checked_next_multiple_of(4)?
+        }
+    };
+    attributes(rest.get(request_size..)?).find_map(|attribute| {
+        let text = (attribute.kind() == NLMSGERR_ATTR_MSG).then(|| parse_string(attribute.value()))?;
+        text.ok()
+    })
+}
+
+/// The attributes in `bytes` up to the first that is broken.
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+    NlasIterator::new(bytes).map_while(Result::ok)
+}
+
+/// An interface in an RTM_NEWLINK.
+pub(super) fn interface(payload: &[u8]) -> Result<Interface, Malformed> {
+    let header = LinkHeader::parse(payload).map_err(|_| "truncated link header")?;
+    let (mut name, mut mtu) = (None, None);
+    for attribute in attributes(payload.get(LINK_HEADER_SIZE..).unwrap_or_default()) {
+        match attribute.kind() {
+            IFLA_IFNAME => name = parse_string(attribute.value()).ok(),
+            IFLA_MTU => mtu = parse_u32(attribute.value()).ok(),
+            _ => {}
+        }
+    }
+    Ok(Interface {
+        index: IfIndex(header.index),
+        name: name.ok_or("interface without a name")?,
+        mtu: mtu.ok_or("interface without an MTU")?,
+        loopback: header.flags.contains(LinkFlags::Loopback),
+        up: header.flags.contains(LinkFlags::Up),
+    })
+}
+
+/// The kind of the qdisc in an RTM_NEWQDISC, when it is where clsact goes on the interface `index`.
+pub(super) fn qdisc_at_clsact(payload: &[u8], index: IfIndex) -> Result<Option<String>, Malformed> {
+    let header = TcHeader::parse(payload).map_err(|_| "truncated tc header")?;
+    if header.index.cast_unsigned() != index.0 || header.handle != CLSACT_HANDLE {
+        return Ok(None);
+    }
+    kind(payload).map(Some).ok_or("qdisc without a kind")
+}
+
+/// A filter in an RTM_NEWTFILTER. `None` for the entry with which a dump introduces each priority.
+pub(super) fn filter(payload: &[u8]) -> Result<Option<FilterInfo>, Malformed> {
+    let header = TcHeader::parse(payload).map_err(|_| "truncated tc header")?;
+    let kind = kind(payload).ok_or("filter without a kind")?;
+    let (mut options, mut chain) = (None, 0);
+    for attribute in tc_attributes(payload) {
+        match attribute.kind() {
+            TCA_OPTIONS => options = Some(attribute.value().to_vec()),
+            TCA_CHAIN => chain = parse_u32(attribute.value()).map_err(|_| "chain of a wrong size")?,
+            _ => {}
+        }
+    }
+    let handle = u32::from(header.handle);
+    if handle == 0 && options.is_none() {
+        return Ok(None);
+    }
+    let (mut name, mut program_id) = (None, None);
+    let bpf_options = options.filter(|_| kind == BPF).unwrap_or_default();
+    for option in attributes(&bpf_options) {
+        match TcFilterBpfOption::parse(&option) {
+            Ok(TcFilterBpfOption::ProgName(text)) => name = Some(text),
+            Ok(TcFilterBpfOption::ProgId(id)) => program_id = Some(id),
+            _ => {}
+        }
+    }
+    let protocol = u16::from_be((header.info & 0xffff) as u16);
+    let priority = (header.info >> 16) as u16;
+    Ok(Some(FilterInfo { priority, handle, protocol, kind, name, program_id, chain }))
+}
+
+fn tc_attributes(payload: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+    attributes(payload.get(TC_HEADER_SIZE..).unwrap_or_default())
+}
+
+fn kind(payload: &[u8]) -> Option<String> {
+    let attribute = tc_attributes(payload).find(|attribute| attribute.kind() == TCA_KIND)?;
+    parse_string(attribute.value()).ok()
+}
+
+/// The messages of an answer that belong to `sequence` and `port`, in order.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// Payloads.
+    pub(super) parts: Vec<Vec<u8>>,
+    /// The kernel's list changed while it was read.
+    pub(super) interrupted: bool,
+}

@@ -1,0 +1,261 @@
+//! Attaching a program to an interface, and undoing exactly that.
+
+use std::string::ToString;
+use std::vec::Vec;
+
+use super::error::NetlinkError;
+use super::netlink::Netlink;
+use super::request::{CLSACT, Request};
+use super::{FilterInfo, IfIndex, Side, answer};
+use crate::program::Program;
+use crate::sys::Errno;
+
+/// CLS_BPF_NAME_LEN without its NUL.
+const NAME_LENGTH: usize = 255;
+
+/// The clsact qdisc of an interface: what filters on both sides hang on.
+#[derive(Debug)]
+pub struct Clsact {
+    interface: IfIndex,
+    made_by_us: bool,
+}
+
+impl Clsact {
+    /// Makes sure that the interface has a clsact qdisc.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::OtherQdisc`] when a qdisc of another kind is in its place, otherwise any
+    /// [`NetlinkError`].
+    pub fn ensure(netlink: &mut Netlink, interface: IfIndex) -> Result<Self, NetlinkError> {
+        match netlink.request(&Request::add_clsact(interface)) {
+            Ok(_) => Ok(Self { interface, made_by_us: true }),
+            Err(error) if error.errno() == Some(Errno::EEXIST) => {
+                match netlink.qdisc_at_clsact(interface)? {
+                    Some(kind) if kind == CLSACT => Ok(Self { interface, made_by_us: false }),
+                    Some(kind) => Err(NetlinkError::OtherQdisc { interface, kind }),
+                    // Removed in between.
+                    None => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether [`ensure`](Self::ensure) made it, as opposed to found it.
+    pub fn made_by_us(&self) -> bool {
+        self.made_by_us
+    }
+
+    /// Removes the qdisc if `ensure` made it and no filter hangs on it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`NetlinkError`]; a qdisc or an interface that is gone is none.
+    pub fn remove(self, netlink: &mut Netlink) -> Result<(), NetlinkError> {
+        let interface = self.interface;
+        if !self.made_by_us || netlink.qdisc_at_clsact(interface)?.as_deref() != Some(CLSACT) {
+            return Ok(());
+        }
+        for side in [Side::Ingress, Side::Egress] {
+            // Whatever is listed, understood or not, is a use of the qdisc.
+            if !netlink.request(&Request::list_filters(interface, side))?.is_empty() {
+                return Ok(());
+            }
+        }
+        match netlink.request(&Request::remove_clsact(interface)) {
+            // EINVAL: of another kind by now.
+            Err(error) if is_gone(&error) || error.errno() == Some(Errno::EINVAL) => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+}
+
+/// A BPF program on one side of an interface, in direct-action mode and for all protocols.
+#[derive(Debug)]
+pub struct Filter {
+    interface: IfIndex,
+    side: Side,
+    info: FilterInfo,
+}
+
+impl Filter {
+    /// Attaches `program` at a priority that is free, in front of all filters whose priority the kernel
+    /// chose. `name` is what `tc filter show` displays. The interface needs a clsact qdisc.
+    ///
+    /// # Errors
+    ///
+    /// Any [`NetlinkError`].
+    pub fn attach(
+        netlink: &mut Netlink,
+        interface: IfIndex,
+        side: Side,
+        program: &Program,
+        name: &str,
+    ) -> Result<Self, NetlinkError> {
+        if name.len() > NAME_LENGTH || name.contains('\0') {
+            return Err(NetlinkError::FilterName { name: name.to_string() });
+        }
+        let program_id = Some(program.id()?);
+        let request = Request::add_filter(interface, side, program.fd().as_raw(), name);
+        let echo = netlink.list(&request, answer::filter)?;
+        let ours = |info: &FilterInfo| info.program_id == program_id;
+        let info = match echo.into_iter().find(ours) {
+            Some(info) => info,
+            // The kernel does not mind if it has no memory for an echo.
+            None => {
+                let reason = "no echo of the new filter";
+                let lost = NetlinkError::Malformed { action: request.action, reason };
+                filters(netlink, interface, side)?.into_iter().find(ours).ok_or(lost)?
+            }
+        };
+        Ok(Self { interface, side, info })
+    }
+
+    /// The filter as the kernel lists it.
+    pub fn info(&self) -> &FilterInfo {
+        &self.info
+    }
+
+    /// Removes the filter, unless something else is in its place.
+    ///
+    /// # Errors
+    ///
+    /// Any [`NetlinkError`]; a filter, a qdisc or an interface that is gone is none.
+    pub fn detach(self, netlink: &mut Netlink) -> Result<(), NetlinkError> {
+        remove(netlink, self.interface, self.side, &self.info)
+    }
+}
+
+/// All filters on one side of an interface; none when it has no clsact qdisc.
+///
+/// # Errors
+///
+/// Any [`NetlinkError`].
+pub fn filters(
+    netlink: &mut Netlink,
+    interface: IfIndex,
+    side: Side,
+) -> Result<Vec<FilterInfo>, NetlinkError> {
+    netlink.list(&Request::list_filters(interface, side), answer::filter)
+}
+
+/// Removes the filter `info`, unless something else is in its place: the kernel is asked first what is
+/// there, and that has to be `info` in every field, the program's id among them.
+///
+/// # Errors
+///
+/// Any [`NetlinkError`]; a filter, a qdisc or an interface that is gone is none.
+pub fn remove(
+    netlink: &mut Netlink,
+    interface: IfIndex,
+    side: Side,
+    info: &FilterInfo,
+) -> Result<(), NetlinkError> {
+    let current = match netlink.list(&Request::read_filter(interface, side, info), answer::filter) {
+        Err(error) => return ignore_gone(netlink, interface, side, info, error),
+        Ok(current) => current,
+    };
+    if !current.contains(info) {
+        return Ok(());
+    }
+    match netlink.request(&Request::remove_filter(interface, side, info)) {
+        Err(error) => ignore_gone(netlink, interface, side, info, error),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Removes the BPF filters called `name` on one side of an interface: what a killed process has left behind.
+/// The clsact qdisc stays, because nobody knows any more who made it.
+///
+/// # Errors
+///
+/// Any [`NetlinkError`].
+pub fn remove_named(interface: IfIndex, side: Side, name: &str) -> Result<(), NetlinkError> {
+    let mut netlink = Netlink::open()?;
+    for filter in filters(&mut netlink, interface, side)? {
+        if filter.name.as_deref() == Some(name) {
+            remove(&mut netlink, interface, side, &filter)?;
+        }
+    }
+    Ok(())
+}
+
+/// Passes `error` on unless there is nothing left to remove.
+fn ignore_gone(
+    netlink: &mut Netlink,
+    interface: IfIndex,
+    side: Side,
+    info: &FilterInfo,
+    error: NetlinkError,
+) -> Result<(), NetlinkError> {
+    // EINVAL has many reasons, among them that the qdisc, the chain or the kind of classifier is not there
+    // any more.
+    let gone = is_gone(&error)
+        || error.errno() == Some(Errno::EINVAL) && !filters(netlink, interface, side)?.contains(info);
+    if gone { Ok(()) } else { Err(error) }
+}
+
+/// A missing filter, qdisc or interface needs no removal.
+fn is_gone(error: &NetlinkError) -> bool {
+    matches!(error.errno(), Some(Errno::ENOENT | Errno::ENODEV))
+}
+
+/// A program attached to an interface. Detaches on drop.
+///
+/// It works in the network namespace that was current when it was made.
+#[derive(Debug)]
+pub struct Attachment {
+    netlink: Netlink,
+    /// `None` once detached.
+    attached: Option<(Filter, Clsact)>,
+}
+
+impl Attachment {
+    /// Attaches `program` to one side of the interface; see [`Clsact::ensure`] and [`Filter::attach`].
+    ///
+    /// # Errors
+    ///
+    /// Any [`NetlinkError`]; nothing is left behind then.
+    pub fn new(interface: IfIndex, side: Side, program: &Program, name: &str) -> Result<Self, NetlinkError> {
+        let mut netlink = Netlink::open()?;
+        let clsact = Clsact::ensure(&mut netlink, interface)?;
+        match Filter::attach(&mut netlink, interface, side, program, name) {
+            Ok(filter) => Ok(Self { netlink, attached: Some((filter, clsact)) }),
+            Err(error) => {
+                // Why attaching failed matters more than why this does.
+                let _ = clsact.remove(&mut netlink);
+                Err(error)
+            }
+        }
+    }
+
+    /// The filter as the kernel lists it.
+    pub fn filter(&self) -> Option<&FilterInfo> {
+        self.attached.as_ref().map(|(filter, _)| filter.info())
+    }
+
+    /// Removes the filter, and the clsact qdisc if this attachment made it and nobody else uses it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`NetlinkError`]; that something has already been removed is none.
+    pub fn detach(mut self) -> Result<(), NetlinkError> {
+        self.release()
+    }
+
+    fn release(&mut self) -> Result<(), NetlinkError> {
+        let Some((filter, clsact)) = self.attached.take() else {
+            return Ok(());
+        };
+        filter.detach(&mut self.netlink)?;
+        clsact.remove(&mut self.netlink)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = self.release();
+    }
+}

@@ -1,0 +1,79 @@
+//! Traffic control over rtnetlink: attaches programs and takes them away again.
+//!
+//! Two rules: nothing of anybody else is ever changed, and what this module made is gone afterwards unless
+//! somebody else has come to use it. A filter is added where there is none (never replaced), and removed
+//! only after reading back that the one at its place still is the one that was added.
+//!
+//! What it does not do: tcx and XDP attachment, shared filter blocks, chains and hardware offload (filters
+//! of others that use them are listed and counted).
+
+mod answer;
+mod attachment;
+mod error;
+mod netlink;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::string::String;
+
+pub use attachment::{Attachment, Clsact, Filter, filters, remove, remove_named};
+pub use error::{Action, NetlinkError};
+pub use netlink::Netlink;
+
+/// The number of a network interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IfIndex(pub u32);
+
+/// Which way packets go when a program sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// From the interface into the host.
+    Ingress,
+    /// From the host out of the interface.
+    Egress,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
+    }
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number.
+    pub index: IfIndex,
+    /// Its name.
+    pub name: String,
+    /// Largest packet without its link-layer header in bytes.
+    pub mtu: u32,
+    /// Whether it is a loopback interface (IFF_LOOPBACK).
+    pub loopback: bool,
+    /// Whether it is administratively up (IFF_UP).
+    pub up: bool,
+}
+
+/// A filter as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterInfo {
+    /// Priority; together with `handle` and the place it identifies the filter.
+    pub priority: u16,
+    /// The filter's number within its priority.
+    pub handle: u32,
+    /// Ethertype that it sees, in the host's byte order; 3 (ETH_P_ALL) for all of them.
+    pub protocol: u16,
+    /// Kind of classifier: `bpf`, `u32`, `flower`...
+    pub kind: String,
+    /// A BPF filter's name, TCA_BPF_NAME.
+    pub name: Option<String>,
+    /// A BPF filter's program, by the kernel's id.
+    pub program_id: Option<u32>,
+    /// The chain it is in, mostly 0.
+    pub chain: u32,
+}

@@ -1,0 +1,151 @@
+//! The route socket: one request, one answer.
+
+use std::io;
+use std::vec;
+use std::vec::Vec;
+
+use netlink_packet_core::NLM_F_DUMP_INTR;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+
+use super::answer::{self, Answer, Ending};
+use super::error::{NetlinkError, errno_of};
+use super::request::Request;
+use super::{IfIndex, Interface};
+use crate::sys::Errno;
+
+/// The kernel's address.
+const KERNEL: (u32, u32) = (0, 0);
+
+/// How often a list is read when it changes each time.
+const DUMP_ATTEMPTS: u32 = 16;
+
+/// First size of the receive buffer in bytes; the kernel puts at most as much into one part of a dump.
+const RECEIVE_SIZE: usize = 32 << 10;
+
+/// A route socket in the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: Socket,
+    port: u32,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Netlink {
+    /// Opens a socket.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::Socket`].
+    pub fn open() -> Result<Self, NetlinkError> {
+        let failed = |operation| move |error: io::Error| NetlinkError::socket(operation, &error);
+        // Close-on-exec.
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed("opening it"))?;
+        let address = socket.bind_auto().map_err(failed("binding it"))?;
+        // Texts with errors (4.12); acknowledgements without a copy of the request (4.3). A kernel without
+        // them answers in a way that is understood too.
+        let _ = socket.set_ext_ack(true);
+        let _ = socket.set_cap_ack(true);
+        Ok(Self { socket, port: address.port_number(), sequence: 0, buffer: vec![0; RECEIVE_SIZE] })
+    }
+
+    /// All interfaces of the socket's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`].
+    pub fn interfaces(&mut self) -> Result<Vec<Interface>, NetlinkError> {
+        self.list(&Request::list_interfaces(), |payload| answer::interface(payload).map(Some))
+    }
+
+    /// The kind of qdisc that is where clsact goes on `index`.
+    pub(super) fn qdisc_at_clsact(
+        &mut self,
+        index: IfIndex,
+    ) -> Result<Option<std::string::String>, NetlinkError> {
+        let request = Request::list_qdiscs(index);
+        let kinds = self.list(&request, |payload| answer::qdisc_at_clsact(payload, index))?;
+        Ok(kinds.into_iter().next())
+    }
+
+    /// Sends `request` and gives each part of the answer for which `read` has something to say.
+    pub(super) fn list<T>(
+        &mut self,
+        request: &Request,
+        read: impl Fn(&[u8]) -> Result<Option<T>, answer::Malformed>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        let malformed = |reason| NetlinkError::Malformed { action: request.action, reason };
+        let parts = self.request(request)?;
+        parts.iter().filter_map(|part| read(part).map_err(malformed).transpose()).collect()
+    }
+
+    /// Sends `request` and gives the payloads of the answer, without the acknowledgement.
+    pub(super) fn request(&mut self, request: &Request) -> Result<Vec<Vec<u8>>, NetlinkError> {
+        for _ in 0..DUMP_ATTEMPTS {
+            let answer = self.exchange(request)?;
+            if !(request.is_dump() && answer.interrupted) {
+                return Ok(answer.parts);
+            }
+        }
+        Err(NetlinkError::Interrupted { action: request.action })
+    }
+
+    fn exchange(&mut self, request: &Request) -> Result<Answer, NetlinkError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let bytes = request.encode(self.sequence);
+        let kernel = SocketAddr::new(KERNEL.0, KERNEL.1);
+        retry_interrupted(|| self.socket.send_to(&bytes, &kernel, 0))
+            .map_err(|error| NetlinkError::socket("sending", &error))?;
+        let malformed = |reason| NetlinkError::Malformed { action: request.action, reason };
+        let mut answer = Answer::default();
+        loop {
+            let size = self.receive()?;
+            let mut datagram = self.buffer.get(..size).unwrap_or_default();
+            while let Some(message) = answer::next_message(&mut datagram).map_err(malformed)? {
+                // Left over from a request that was given up, or a notification.
+                if message.sequence != self.sequence || message.port != self.port {
+                    continue;
+                }
+                answer.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+                match answer::ending(&message).map_err(malformed)? {
+                    Ending::No => answer.parts.push(message.payload.to_vec()),
+                    Ending::Success => return Ok(answer),
+                    Ending::Refusal { errno, text } => {
+                        return Err(NetlinkError::refused(request.action, errno, text));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Receives a whole datagram from the kernel into the buffer and gives its size.
+    fn receive(&mut self) -> Result<usize, NetlinkError> {
+        let failed = |error: io::Error| NetlinkError::socket("receiving", &error);
+        loop {
+            let peek = libc::MSG_PEEK | libc::MSG_TRUNC;
+            let (size, _) =
+                retry_interrupted(|| self.socket.recv_from(&mut self.buffer.as_mut_slice(), peek))
+                    .map_err(failed)?;
+            if size > self.buffer.len() {
+                self.buffer.resize(size, 0);
+            }
+            let (size, sender) =
+                retry_interrupted(|| self.socket.recv_from(&mut self.buffer.as_mut_slice(), 0))
+                    .map_err(failed)?;
+            // Any process may send to this socket.
+            if sender.port_number() == KERNEL.0 {
+                return Ok(size);
+            }
+        }
+    }
+}
+
+fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if errno_of(&error) == Errno::EINTR => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the pure part: no system calls.
+
+mod link;
+mod mutation;
+#[path = "../../tests/objects/mod.rs"]
+mod objects;
+mod parse;

@@ -1,0 +1,469 @@
+//! Tests against the running kernel. Each runs in a network namespace of its own, which goes away with its
+//! thread. Without privileges they are reported as ignored, with the reason; with `CI=true` that fails.
+
+mod objects;
+
+use std::error::Error;
+use std::fs;
+use std::process::Command;
+use std::thread;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use loader::tc::{
+    Action, Attachment, Clsact, Filter, FilterInfo, IfIndex, Netlink, NetlinkError, Side, filters, remove,
+    remove_named,
+};
+use loader::{Errno, Map, MapDefinition, MapError, Object, Program, ProgramKind, TestInput};
+
+use objects::{Builder, R_BPF_64_64, call, exit, instruction, load_64, mov};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// The loopback interface's number in a fresh network namespace.
+const LO: IfIndex = IfIndex(1);
+const SIDES: [Side; 2] = [Side::Ingress, Side::Egress];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let missing = missing_privilege();
+    let strict = std::env::var("CI").is_ok_and(|value| value == "true");
+    macro_rules! tests {
+        ($($name:ident)*) => { [$((stringify!($name), $name as fn() -> Outcome)),*] };
+    }
+    let tests = tests! {
+        array_map per_cpu_map hash_map refused_maps linked_map_and_constant subprogram test_run verifier_rejection
+        interfaces attach_and_detach_both_sides drop_detaches foreign_filters_survive
+        attaching_next_to_priority_one clsact_in_use_stays clsact_of_others_stays
+        qdisc_removed_by_others filter_replaced_by_others ingress_qdisc_in_the_way failed_attach_leaves_nothing
+        leftovers_are_found_and_removed no_such_interface filter_names no_descriptors_are_left
+    };
+    let trials = tests.into_iter().map(|(name, test)| match &missing {
+        Some(reason) if strict => {
+            let reason = reason.clone();
+            Trial::test(name, move || Err(Failed::from(format!("skipped: {reason}"))))
+        }
+        Some(reason) => Trial::test(name, || Ok(())).with_kind(reason).with_ignored_flag(true),
+        None => Trial::test(name, move || isolated(test)),
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+/// Leaves the network namespace of the other threads.
+fn unshare() -> Result<(), std::io::Error> {
+    #[allow(unsafe_code)] // no safe wrapper in the standard library
+    // SAFETY: unshare(2) of a network namespace touches no memory of this process.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// What these tests need and can not do here.
+fn missing_privilege() -> Option<String> {
+    let namespace = thread::spawn(|| unshare().err().map(|error| format!("no network namespace: {error}")));
+    let namespace = namespace.join().unwrap_or_else(|_| Some("no thread".into()));
+    namespace.or_else(|| Map::create(&definition("probe", 2, 4, 4)).err().map(|error| error.to_string()))
+}
+
+fn isolated(test: fn() -> Outcome) -> Result<(), Failed> {
+    let thread = thread::spawn(move || {
+        unshare().map_err(|error| error.to_string())?;
+        test().map_err(|error| error.to_string())
+    });
+    match thread.join() {
+        Ok(result) => result.map_err(Failed::from),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            Err(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic").into())
+        }
+    }
+}
+
+fn definition(name: &str, kind: u32, key_size: u32, value_size: u32) -> MapDefinition {
+    MapDefinition { name: name.into(), kind, key_size, value_size, max_entries: 4, flags: 0 }
+}
+
+fn load(code: &[[u8; 8]]) -> Result<Program, Box<dyn Error>> {
+    let mut builder = Builder::new();
+    builder.program("tc", "test_program", code);
+    let bytes = builder.bytes();
+    Ok(Object::parse(&bytes)?.link("test_program", &[], &[])?.load(ProgramKind::SchedCls, false)?)
+}
+
+fn passing() -> Result<Program, Box<dyn Error>> {
+    load(&[mov(-1), exit()])
+}
+
+fn array_map() -> Outcome {
+    let map = Map::create(&definition("array", 2, 4, 8))?;
+    let key = 3_u32.to_ne_bytes();
+    map.update(&key, &[1, 2, 3, 4, 5, 6, 7, 8])?;
+    assert_eq!(map.lookup(&key)?, Some(vec![1, 2, 3, 4, 5, 6, 7, 8]));
+    assert_eq!(map.lookup(&9_u32.to_ne_bytes())?, None);
+    assert!(map.id()? > 0);
+    let error = map.update(&9_u32.to_ne_bytes(), &[0; 8]).expect_err("out of bounds");
+    assert_eq!(error.to_string(), "map \"array\": update: E2BIG");
+    let error = map.update(&key, &[0; 7]).expect_err("too short");
+    assert_eq!(error.to_string(), "map \"array\": a value of 7 bytes, wanted 8");
+    let error = map.lookup(&[0; 5]).expect_err("too long");
+    assert_eq!(error.to_string(), "map \"array\": a key of 5 bytes, wanted 4");
+    Ok(())
+}
+
+fn per_cpu_map() -> Outcome {
+    // 5 bytes: the stride is 8.
+    let map = Map::create(&definition("counters", 6, 4, 5))?;
+    let key = 1_u32.to_ne_bytes();
+    let cpus = map.lookup_per_cpu(&key)?.len();
+    assert!(cpus > 0);
+    let padded: Vec<u8> = (0..cpus).flat_map(|cpu| [cpu as u8, 1, 2, 3, 4, 0, 0, 0]).collect();
+    map.update(&key, &padded)?;
+    let expected: Vec<Vec<u8>> = (0..cpus).map(|cpu| vec![cpu as u8, 1, 2, 3, 4]).collect();
+    assert_eq!(map.lookup_per_cpu(&key)?, expected);
+    assert!(map.lookup_per_cpu(&9_u32.to_ne_bytes())?.is_empty());
+    let error = map.lookup(&key).expect_err("several values");
+    assert_eq!(error.to_string(), "map \"counters\": has a value per CPU, not one");
+    Ok(())
+}
+
+fn hash_map() -> Outcome {
+    let map = Map::create(&definition("hash", 1, 16, 1))?;
+    assert_eq!(map.lookup(&[7; 16])?, None);
+    map.update(&[7; 16], &[9])?;
+    assert_eq!(map.lookup(&[7; 16])?, Some(vec![9]));
+    assert_eq!(map.lookup_per_cpu(&[7; 16])?, [[9]]);
+    assert_eq!(map.definition(), &definition("hash", 1, 16, 1));
+    Ok(())
+}
+
+fn refused_maps() -> Outcome {
+    let empty = MapDefinition { max_entries: 0, ..definition("empty", 2, 4, 8) };
+    let error = Map::create(&empty).expect_err("no entries");
+    assert!(matches!(error, MapError::Create { errno: Errno::EINVAL, .. }));
+    assert_eq!(
+        error.to_string(),
+        "map \"empty\": creating it (type 2, key 4 bytes, value 8 bytes, 0 entries, flags 0x0): EINVAL: \
+         max_entries is 0"
+    );
+    for kind in [0, 34, u32::MAX] {
+        let error = Map::create(&definition("future", kind, 4, 4)).expect_err("unknown type");
+        assert_eq!(error.to_string(), format!("map \"future\": map type {kind} is unknown here"));
+    }
+    Ok(())
+}
+
+/// Counts in a map up to a constant: `if (value < limit) value += 1`, returns the value.
+fn linked_map_and_constant() -> Outcome {
+    let mut builder = Builder::new();
+    let [first, second] = load_64();
+    let code = [
+        instruction(0x62, 10, 0, -4, 0), // *(u32 *)(r10 - 4) = 0
+        instruction(0xbf, 2, 10, 0, 0),  // r2 = r10
+        instruction(0x07, 2, 0, 0, -4),  // r2 += -4
+        first,                           // r1 = counter ll
+        second,
+        instruction(0x85, 0, 0, 0, 1), // call bpf_map_lookup_elem
+        instruction(0x55, 0, 0, 1, 0), // if r0 != 0 goto +1
+        exit(),
+        instruction(0xbf, 6, 0, 0, 0), // r6 = r0
+        instruction(0x79, 0, 6, 0, 0), // r0 = *(u64 *)(r6 + 0)
+        first,                         // r1 = limit ll
+        second,
+        instruction(0x3d, 0, 1, 2, 0), // if r0 >= r1 goto +2
+        instruction(0x07, 0, 0, 0, 1), // r0 += 1
+        instruction(0x7b, 6, 0, 0, 0), // *(u64 *)(r6 + 0) = r0
+        exit(),
+    ];
+    let section = builder.program("tc", "count", &code);
+    let map = builder.maps(&[("counter", &[2, 4, 8, 1, 0])])[0];
+    let limit = builder.undefined("limit");
+    builder.relocate(section, 3 * 8, map, R_BPF_64_64);
+    builder.relocate(section, 10 * 8, limit, R_BPF_64_64);
+    let bytes = builder.bytes();
+    let object = Object::parse(&bytes)?;
+    let map = Map::create(&object.maps()[0])?;
+    let program =
+        object.link("count", &[("counter", &map)], &[("limit", 3)])?.load(ProgramKind::SchedCls, false)?;
+    for expected in [1, 2, 3, 3] {
+        assert_eq!(program.test_run(&[0; 64])?.verdict, expected);
+    }
+    assert_eq!(map.lookup(&[0; 4])?, Some(3_u64.to_ne_bytes().to_vec()));
+    Ok(())
+}
+
+fn subprogram() -> Outcome {
+    let mut builder = Builder::new();
+    let section = builder.code("xdp", &[call(1), exit(), mov(2), exit()]);
+    builder.function("main", section, 0, 2, true);
+    builder.function("two", section, 2, 2, false);
+    let bytes = builder.bytes();
+    let program = Object::parse(&bytes)?.link("main", &[], &[])?.load(ProgramKind::Xdp, false)?;
+    assert_eq!(program.test_run(&[0; 64])?.verdict, 2);
+    Ok(())
+}
+
+fn test_run() -> Outcome {
+    let program = passing()?;
+    let packet: Vec<u8> = (0..100).collect();
+    let run = program.test_run(&packet)?;
+    assert_eq!((run.verdict, run.packet), (-1, packet.clone()));
+    assert_eq!(program.test_run(TestInput { packet: &packet, context: &[], repeat: 1000 })?.verdict, -1);
+    assert!(program.id()? > 0);
+    assert_eq!(program.name(), "test_program");
+    let error = program.test_run(&[0; 13]).expect_err("no room for an Ethernet header");
+    assert_eq!(error.to_string(), "program \"test_program\": test run: EINVAL");
+
+    // r0 = skb->mark, the third word of `struct __sk_buff`.
+    let program = load(&[instruction(0x61, 0, 1, 8, 0), exit()])?;
+    let mut context = vec![0; 192];
+    context[8..12].copy_from_slice(&77_u32.to_ne_bytes());
+    assert_eq!(program.test_run(TestInput { packet: &packet, context: &context, repeat: 1 })?.verdict, 77);
+    Ok(())
+}
+
+fn verifier_rejection() -> Outcome {
+    let mut builder = Builder::new();
+    builder.program("tc", "echo", &[exit()]);
+    let bytes = builder.bytes();
+    let linked = Object::parse(&bytes)?.link("echo", &[], &[])?;
+    let error = linked.load(ProgramKind::SchedCls, false).expect_err("r0 is not set");
+    assert_eq!(error.errno(), Errno::EACCES);
+    assert_eq!(error.to_string(), "program \"echo\": loading it: EACCES: R0 !read_ok");
+    assert!(error.log().contains("processed 1 insns"), "{}", error.log());
+    let verbose = linked.load(ProgramKind::SchedCls, true).expect_err("r0 is not set");
+    assert!(verbose.log().len() >= error.log().len());
+    Ok(())
+}
+
+fn interfaces() -> Outcome {
+    let interfaces = Netlink::open()?.interfaces()?;
+    let lo = interfaces.iter().find(|interface| interface.name == "lo").ok_or("no lo")?;
+    assert_eq!((lo.index, lo.mtu, lo.loopback, lo.up), (LO, 65536, true, false));
+    Ok(())
+}
+
+fn qdisc_is_absent(netlink: &mut Netlink) -> Outcome {
+    // Adding one succeeds only where there is none.
+    let clsact = Clsact::ensure(netlink, LO)?;
+    let absent = clsact.made_by_us();
+    clsact.remove(netlink)?;
+    if absent { Ok(()) } else { Err("a qdisc is left".into()) }
+}
+
+fn attach_and_detach_both_sides() -> Outcome {
+    let program = passing()?;
+    let mut netlink = Netlink::open()?;
+    for side in SIDES {
+        let attachment = Attachment::new(LO, side, &program, "bpfecho_test")?;
+        let listed = filters(&mut netlink, LO, side)?;
+        assert_eq!(listed.iter().collect::<Vec<_>>(), [attachment.filter().ok_or("attached")?]);
+        let [filter] = listed.as_slice() else {
+            return Err("one filter".into());
+        };
+        assert_eq!(filter.name.as_deref(), Some("bpfecho_test"));
+        assert_eq!(filter.program_id, Some(program.id()?));
+        assert_eq!((filter.kind.as_str(), filter.protocol, filter.chain), ("bpf", 3, 0));
+        assert_eq!((filter.priority, filter.handle), (0xc000, 1));
+        let other = if side == Side::Ingress { Side::Egress } else { Side::Ingress };
+        assert!(filters(&mut netlink, LO, other)?.is_empty());
+        attachment.detach()?;
+        assert!(filters(&mut netlink, LO, side)?.is_empty());
+        qdisc_is_absent(&mut netlink)?;
+    }
+    Ok(())
+}
+
+fn drop_detaches() -> Outcome {
+    let program = passing()?;
+    drop(Attachment::new(LO, Side::Egress, &program, "dropped")?);
+    qdisc_is_absent(&mut Netlink::open()?)
+}
+
+fn foreign_filters_survive() -> Outcome {
+    let (ours, theirs) = (passing()?, passing()?);
+    let mut netlink = Netlink::open()?;
+    let clsact = Clsact::ensure(&mut netlink, LO)?;
+    let foreign = Filter::attach(&mut netlink, LO, Side::Egress, &theirs, "foreign")?;
+    let attachment = Attachment::new(LO, Side::Egress, &ours, "ours")?;
+    assert_eq!(filters(&mut netlink, LO, Side::Egress)?.len(), 2);
+    attachment.detach()?;
+    assert_eq!(filters(&mut netlink, LO, Side::Egress)?, [foreign.info().clone()]);
+    foreign.detach(&mut netlink)?;
+    clsact.remove(&mut netlink)?;
+    qdisc_is_absent(&mut netlink)
+}
+
+/// Somebody else holds the first of all priorities, with a classifier whose options are foreign here.
+fn attaching_next_to_priority_one() -> Outcome {
+    let program = passing()?;
+    let mut netlink = Netlink::open()?;
+    let clsact = Clsact::ensure(&mut netlink, LO)?;
+    let place = ["filter", "add", "dev", "lo", "egress", "prio", "1", "protocol", "ip"];
+    tc(&[&place[..], &["u32", "match", "u32", "0", "0", "classid", "1:1"]].concat())?;
+    let before = filters(&mut netlink, LO, Side::Egress)?;
+    let attachment = Attachment::new(LO, Side::Egress, &program, "ours")?;
+    assert_eq!(attachment.filter().map(|filter| filter.priority), Some(0xc000));
+    attachment.detach()?;
+    assert_eq!(filters(&mut netlink, LO, Side::Egress)?, before);
+    let theirs =
+        |filter: &FilterInfo| (filter.kind.as_str(), filter.priority, filter.protocol) == ("u32", 1, 0x800);
+    assert!(!before.is_empty() && before.iter().all(theirs), "{before:?}");
+    // Not empty: stays.
+    clsact.remove(&mut netlink)?;
+    assert_eq!(filters(&mut netlink, LO, Side::Egress)?, before);
+    Ok(())
+}
+
+fn clsact_in_use_stays() -> Outcome {
+    let (ours, theirs) = (passing()?, passing()?);
+    let mut netlink = Netlink::open()?;
+    let attachment = Attachment::new(LO, Side::Egress, &ours, "ours")?;
+    // On the other side of the qdisc that we made.
+    let foreign = Filter::attach(&mut netlink, LO, Side::Ingress, &theirs, "foreign")?;
+    attachment.detach()?;
+    assert_eq!(filters(&mut netlink, LO, Side::Ingress)?, [foreign.info().clone()]);
+    assert!(filters(&mut netlink, LO, Side::Egress)?.is_empty());
+    Ok(())
+}
+
+fn clsact_of_others_stays() -> Outcome {
+    let program = passing()?;
+    let mut netlink = Netlink::open()?;
+    let theirs = Clsact::ensure(&mut netlink, LO)?;
+    assert!(theirs.made_by_us());
+    Attachment::new(LO, Side::Egress, &program, "ours")?.detach()?;
+    let found = Clsact::ensure(&mut netlink, LO)?;
+    assert!(!found.made_by_us());
+    theirs.remove(&mut netlink)?;
+    qdisc_is_absent(&mut netlink)
+}
+
+fn qdisc_removed_by_others() -> Outcome {
+    let program = passing()?;
+    let attachment = Attachment::new(LO, Side::Egress, &program, "ours")?;
+    tc(&["qdisc", "del", "dev", "lo", "clsact"])?;
+    attachment.detach()?;
+    // Removed and made anew: not ours any more, and in use.
+    let attachment = Attachment::new(LO, Side::Egress, &program, "ours")?;
+    tc(&["qdisc", "del", "dev", "lo", "clsact"])?;
+    let mut netlink = Netlink::open()?;
+    let _theirs = Clsact::ensure(&mut netlink, LO)?;
+    let foreign = Filter::attach(&mut netlink, LO, Side::Ingress, &program, "foreign")?;
+    attachment.detach()?;
+    assert_eq!(filters(&mut netlink, LO, Side::Ingress)?, [foreign.info().clone()]);
+    Ok(())
+}
+
+/// Another program at exactly the place where ours was.
+fn filter_replaced_by_others() -> Outcome {
+    let (ours, theirs) = (passing()?, passing()?);
+    let mut netlink = Netlink::open()?;
+    let attachment = Attachment::new(LO, Side::Egress, &ours, "ours")?;
+    let info = attachment.filter().cloned().ok_or("attached")?;
+    remove(&mut netlink, LO, Side::Egress, &info)?;
+    let foreign = Filter::attach(&mut netlink, LO, Side::Egress, &theirs, "ours")?;
+    assert_eq!((foreign.info().priority, foreign.info().handle), (info.priority, info.handle));
+    attachment.detach()?;
+    assert_eq!(filters(&mut netlink, LO, Side::Egress)?, [foreign.info().clone()]);
+    Ok(())
+}
+
+fn ingress_qdisc_in_the_way() -> Outcome {
+    let program = passing()?;
+    tc(&["qdisc", "add", "dev", "lo", "ingress"])?;
+    let error = Attachment::new(LO, Side::Egress, &program, "ours").expect_err("no place");
+    assert!(matches!(&error, NetlinkError::OtherQdisc { kind, .. } if kind == "ingress"), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "interface 1: adding a clsact qdisc: a qdisc of kind \"ingress\" is in its place"
+    );
+    // Ours was replaced by theirs.
+    tc(&["qdisc", "del", "dev", "lo", "ingress"])?;
+    let attachment = Attachment::new(LO, Side::Egress, &program, "ours")?;
+    tc(&["qdisc", "del", "dev", "lo", "clsact"])?;
+    tc(&["qdisc", "add", "dev", "lo", "ingress"])?;
+    attachment.detach()?;
+    tc(&["qdisc", "del", "dev", "lo", "ingress"])
+}
+
+fn failed_attach_leaves_nothing() -> Outcome {
+    let mut builder = Builder::new();
+    builder.program("xdp", "drop", &[mov(1), exit()]);
+    let bytes = builder.bytes();
+    let program = Object::parse(&bytes)?.link("drop", &[], &[])?.load(ProgramKind::Xdp, false)?;
+    let error = Attachment::new(LO, Side::Egress, &program, "ours").expect_err("an XDP program");
+    assert_eq!(error.to_string(), "interface 1 egress: attaching a BPF filter: EINVAL");
+    qdisc_is_absent(&mut Netlink::open()?)
+}
+
+fn leftovers_are_found_and_removed() -> Outcome {
+    let program = passing()?;
+    let mut netlink = Netlink::open()?;
+    let clsact = Clsact::ensure(&mut netlink, LO)?;
+    // As if killed: nobody detaches these.
+    for side in SIDES {
+        let _ = Filter::attach(&mut netlink, LO, side, &program, "bpfecho_old")?;
+    }
+    let stranger = Filter::attach(&mut netlink, LO, Side::Egress, &program, "bpfecho_other")?;
+    for side in SIDES {
+        for leftover in filters(&mut netlink, LO, side)? {
+            if leftover.name.as_deref() == Some("bpfecho_old") {
+                remove(&mut netlink, LO, side, &leftover)?;
+                // Gone already.
+                remove(&mut netlink, LO, side, &leftover)?;
+            }
+        }
+    }
+    assert!(filters(&mut netlink, LO, Side::Ingress)?.is_empty());
+    remove_named(LO, Side::Egress, "bpfecho_ot")?;
+    assert_eq!(filters(&mut netlink, LO, Side::Egress)?, [stranger.info().clone()]);
+    remove_named(LO, Side::Egress, "bpfecho_other")?;
+    clsact.remove(&mut netlink)?;
+    qdisc_is_absent(&mut netlink)
+}
+
+fn no_such_interface() -> Outcome {
+    let program = passing()?;
+    let error = Attachment::new(IfIndex(4711), Side::Egress, &program, "ours").expect_err("no interface");
+    let NetlinkError::Refused { action, errno, .. } = &error else {
+        return Err(error.into());
+    };
+    assert_eq!((*action, *errno), (Action::AddClsact(IfIndex(4711)), Errno::ENODEV));
+    let text = error.to_string();
+    assert!(text.starts_with("interface 4711: adding a clsact qdisc: ENODEV"), "{text}");
+    Ok(())
+}
+
+fn filter_names() -> Outcome {
+    let program = passing()?;
+    for name in ["a\0b", &"x".repeat(256)] {
+        let error = Attachment::new(LO, Side::Egress, &program, name).expect_err("a bad name");
+        assert_eq!(error.to_string(), format!("filter {name:?}: a name has at most 255 bytes and no NUL"));
+    }
+    Attachment::new(LO, Side::Egress, &program, &"x".repeat(255))?.detach()?;
+    qdisc_is_absent(&mut Netlink::open()?)
+}
+
+/// Descriptors are the process's and other tests run at the same time, so this looks only at the kinds it
+/// makes, by their kernel ids.
+fn no_descriptors_are_left() -> Outcome {
+    let (map_id, program_id) = {
+        let map = Map::create(&definition("gone", 2, 4, 4))?;
+        let program = passing()?;
+        Attachment::new(LO, Side::Egress, &program, "ours")?.detach()?;
+        (map.id()?, program.id()?)
+    };
+    let marks = [format!("map_id:\t{map_id}\n"), format!("prog_id:\t{program_id}\n")];
+    for entry in fs::read_dir("/proc/self/fdinfo")? {
+        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+        assert!(!marks.iter().any(|mark| text.contains(mark)), "{text}");
+    }
+    Ok(())
+}
+
+/// Runs iproute2's tc in this thread's namespace.
+fn tc(arguments: &[&str]) -> Outcome {
+    let output = Command::new("tc").args(arguments).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("tc {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)).into())
+}

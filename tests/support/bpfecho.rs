@@ -1,0 +1,82 @@
+//! The command as a child process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+use super::sys;
+
+/// A running `bpfecho`. It is ended and waited for with the value.
+pub struct Bpfecho {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    /// The line by which it said that it is ready.
+    pub ready: String,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct End {
+    /// The exit status.
+    pub status: ExitStatus,
+    /// What was said on standard output.
+    pub stdout: String,
+    /// What was said on standard error, less the ready line.
+    pub stderr: String,
+}
+
+/// The command, not yet started, in the caller's network namespace.
+pub fn command(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bpfecho"));
+    command.args(arguments.split_whitespace()).stdin(Stdio::null());
+    command
+}
+
+impl Bpfecho {
+    /// Starts the command and waits until it is ready.
+    pub fn start(arguments: &str) -> Self {
+        Self::spawn(&mut command(arguments))
+    }
+
+    /// Starts `command` and waits until it is ready.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut ready = String::new();
+        let mut said = String::new();
+        while !ready.contains("echoing") {
+            said.push_str(&ready);
+            ready.clear();
+            assert_ne!(stderr.read_line(&mut ready).unwrap(), 0, "bpfecho did not start: {said}");
+        }
+        Self { child, stderr, ready: ready.trim_end().into() }
+    }
+
+    /// The number of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends `signal` and waits for the end.
+    pub fn end_by(mut self, signal: i32) -> End {
+        sys::kill(self.pid(), signal);
+        let status = self.child.wait().unwrap();
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.stderr.read_to_string(&mut stderr).unwrap();
+        End { status, stdout, stderr }
+    }
+
+    /// Ends it as a user does.
+    pub fn end(self) -> End {
+        self.end_by(libc::SIGTERM)
+    }
+}
+
+impl Drop for Bpfecho {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            sys::kill(self.pid(), libc::SIGTERM);
+            let _ = self.child.wait();
+        }
+    }
+}

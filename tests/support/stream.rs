@@ -1,0 +1,99 @@
+//! Streams that know each of their bytes.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// How long nothing may happen on a connection before the test fails: a stall, not a slow machine.
+pub const STALL: Duration = Duration::from_secs(30);
+
+/// The length of the pattern that streams repeat: a prime, so that nothing that is a power of two too many or
+/// too few goes unnoticed.
+const PERIOD: usize = 1_048_583;
+
+/// The pattern twice, so that a piece of up to a period is in one slice wherever it begins.
+fn pattern() -> &'static [u8] {
+    static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
+    PATTERN.get_or_init(|| {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = || {
+            // xorshift64
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        };
+        let once: Vec<u8> = (0..PERIOD).map(|_| next()).collect();
+        [once.as_slice(), &once].concat()
+    })
+}
+
+/// The bytes of the stream from `offset` on, at most `length` of them and at least one.
+pub fn piece(offset: u64, length: usize) -> &'static [u8] {
+    let start = (offset % PERIOD as u64) as usize;
+    &pattern()[start..start + length.min(PERIOD)]
+}
+
+/// A socket for a client of `address`, not yet connected.
+pub fn socket(address: &str) -> (Socket, SockAddr) {
+    let address: std::net::SocketAddr = address.parse().unwrap();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_read_timeout(Some(STALL)).unwrap();
+    socket.set_write_timeout(Some(STALL)).unwrap();
+    (socket, address.into())
+}
+
+/// A connection to `address` with default options, but for a limit to how long it may stall.
+pub fn connect(address: &str) -> TcpStream {
+    let (socket, address) = socket(address);
+    socket.connect(&address).unwrap();
+    socket.into()
+}
+
+/// Writes `length` bytes in pieces of `size`, then ends the stream.
+pub fn write(mut stream: &TcpStream, length: u64, size: usize) {
+    let mut offset = 0;
+    while offset < length {
+        let piece = piece(offset, size.min((length - offset) as usize));
+        stream.write_all(piece).unwrap();
+        offset += piece.len() as u64;
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+}
+
+/// Reads at most `size` bytes at a time, compares each with what was written, until the stream ends after
+/// `length`. Calls `pause` after each piece.
+pub fn read(mut stream: &TcpStream, length: u64, size: usize, pause: impl Fn()) {
+    let mut buffer = vec![0; size.min(PERIOD)];
+    let mut offset = 0;
+    loop {
+        let read = stream.read(&mut buffer).unwrap_or_else(|error| panic!("after {offset} bytes: {error}"));
+        if read == 0 {
+            break;
+        }
+        assert!(buffer[..read] == *piece(offset, read), "a wrong byte behind {offset}");
+        offset += read as u64;
+        pause();
+    }
+    assert_eq!(offset, length, "the stream ended early or late");
+}
+
+/// Sends `length` bytes over `stream`, written in pieces of `size`, and reads them back at the same time.
+pub fn exchange(stream: &TcpStream, length: u64, size: usize) {
+    thread::scope(|scope| {
+        scope.spawn(|| write(stream, length, size));
+        read(stream, length, 1 << 18, || ());
+    });
+}
+
+/// Sends `message` and waits for its echo.
+pub fn ping(mut stream: &TcpStream, message: &[u8]) {
+    let mut echo = vec![0; message.len()];
+    stream.write_all(message).unwrap();
+    stream.read_exact(&mut echo).unwrap();
+    assert!(echo == message, "the echo differs");
+}

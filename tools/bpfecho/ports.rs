@@ -1,0 +1,160 @@
+//! Ports that are held while they are echoed, and who has the ones that cannot be had.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use crate::sys::{self, Protocol};
+
+/// Sockets that keep everybody else from serving the echoed ports. The kernel lets them go with the process.
+pub struct HeldPorts {
+    _sockets: Vec<OwnedFd>,
+    /// Whether every port is held on every address: none was of another host.
+    pub complete: bool,
+}
+
+/// Why a port cannot be held.
+#[derive(Debug)]
+pub enum HoldError {
+    /// Something serves it.
+    InUse {
+        /// The port and its address.
+        address: SocketAddr,
+        /// For this protocol.
+        protocol: Protocol,
+        /// The process, if it can be seen: name and number.
+        owner: Option<Owner>,
+    },
+    /// The kernel refuses for another reason.
+    Refused {
+        /// The port and its address.
+        address: SocketAddr,
+        /// For this protocol.
+        protocol: Protocol,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+}
+
+/// A process that has a socket open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The name of the program.
+    pub name: String,
+    /// The number of the process.
+    pub pid: u32,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
+}
+
+impl fmt::Display for HoldError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { address, protocol, owner } => {
+                write!(formatter, "{protocol} port {} on {} is in use by ", address.port(), address.ip())?;
+                match owner {
+                    Some(Owner { name, pid }) => write!(formatter, "`{name}` (process {pid})")?,
+                    None => formatter.write_str("another process")?,
+                }
+                formatter.write_str(": stop that, choose another port, or echo in front of it with --force")
+            }
+            Self::Refused { address, protocol, error } => {
+                write!(formatter, "holding {protocol} port {} on {}: {error}", address.port(), address.ip())
+            }
+        }
+    }
+}
+
+impl std::error::Error for HoldError {}
+
+/// Holds each of `ports` on each of `addresses` for TCP and UDP. Addresses that are not this host's own cannot
+/// be held, nor served by anything else here, and are left out. `interface` is the index of the interface, for
+/// link-local addresses.
+pub fn hold(addresses: &[IpAddr], ports: &[u16], interface: u32) -> Result<HeldPorts, HoldError> {
+    let mut sockets = Vec::new();
+    let mut complete = true;
+    for &ip in addresses {
+        for &port in ports {
+            let address = SocketAddr::new(ip, port);
+            // UDP first: who holds a TCP port without listening, as this program does, is in no table.
+            for protocol in [Protocol::Udp, Protocol::Tcp] {
+                match sys::hold_port(protocol, address, interface) {
+                    Ok(socket) => sockets.push(socket),
+                    // IPv6 switched off altogether has the second code.
+                    Err(error)
+                        if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) =>
+                    {
+                        complete = false;
+                    }
+                    Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
+                        let owner = owner(protocol, address);
+                        return Err(HoldError::InUse { address, protocol, owner });
+                    }
+                    Err(error) => return Err(HoldError::Refused { address, protocol, error }),
+                }
+            }
+        }
+    }
+    Ok(HeldPorts { _sockets: sockets, complete })
+}
+
+/// The process that has a socket bound to `address` or to its port on all addresses, as far as /proc shows.
+fn owner(protocol: Protocol, address: SocketAddr) -> Option<Owner> {
+    let tables = match protocol {
+        Protocol::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
+        Protocol::Udp => ["/proc/net/udp", "/proc/net/udp6"],
+    };
+    // /proc/net is that of the thread's network namespace only under /proc/thread-self.
+    let tables = tables.map(|table| table.replace("/proc/net", "/proc/thread-self/net"));
+    let inodes: Vec<String> = tables
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| table.lines().filter_map(|line| inode(line, address)).collect::<Vec<_>>())
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect();
+    let processes = fs::read_dir("/proc").ok()?;
+    processes.flatten().find_map(|process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        let descriptors = fs::read_dir(process.path().join("fd")).ok()?;
+        let has_one = descriptors.flatten().any(|descriptor| {
+            let target = fs::read_link(descriptor.path());
+            target.is_ok_and(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
+        });
+        let name = fs::read_to_string(process.path().join("comm")).ok()?;
+        has_one.then(|| Owner { name: name.trim_end().into(), pid })
+    })
+}
+
+/// The inode of the socket in a line of /proc/net/tcp or its kin (Linux Documentation/networking/proc_net_tcp),
+/// if it is bound so that `address` cannot be had.
+fn inode(line: &str, address: SocketAddr) -> Option<u64> {
+    let mut fields = line.split_whitespace();
+    let (ip, port) = fields.nth(1)?.split_once(':')?;
+    let inode = fields.nth(7)?.parse().ok()?;
+    let ip = parse_ip(ip)?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let covers = ip.to_canonical() == address.ip() || ip.is_unspecified();
+    (covers && port == address.port() && inode != 0).then_some(inode)
+}
+
+/// Reads an address as /proc/net prints it: 32-bit words in this machine's byte order, in hexadecimal.
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    let words = text.as_bytes().chunks(8).map(|word| {
+        let word = u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    });
+    let bytes = words.collect::<Option<Vec<_>>>()?.concat();
+    if let Ok(bytes) = <[u8; 4]>::try_from(bytes.as_slice()) {
+        return Some(Ipv4Addr::from(bytes).into());
+    }
+    <[u8; 16]>::try_from(bytes.as_slice()).ok().map(|bytes| Ipv6Addr::from(bytes).into())
+}

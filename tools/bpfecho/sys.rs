@@ -1,0 +1,121 @@
+//! What the standard library cannot do: signals that are waited for, and ports that are held without being
+//! served. The only `unsafe` of the command.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::{MaybeUninit, zeroed};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::null_mut;
+
+use libc::{c_int, c_void, socklen_t};
+
+/// The signals that end the program, held back until they are waited for.
+pub struct EndSignals(libc::sigset_t);
+
+impl EndSignals {
+    /// Holds back SIGINT, SIGTERM and SIGHUP from now on, so that one which comes during the start does not
+    /// leave half of it behind. A SIGHUP that is ignored stays so: that is what nohup(1) is for.
+    pub fn hold_back() -> io::Result<Self> {
+        // SAFETY: each call gets valid pointers, and the set is initialised by `sigemptyset` before it is used.
+        unsafe {
+            let mut set = MaybeUninit::uninit();
+            libc::sigemptyset(set.as_mut_ptr());
+            let mut set = set.assume_init();
+            libc::sigaddset(&mut set, libc::SIGINT);
+            libc::sigaddset(&mut set, libc::SIGTERM);
+            let mut action: libc::sigaction = zeroed();
+            check(libc::sigaction(libc::SIGHUP, std::ptr::null(), &mut action))?;
+            if action.sa_sigaction != libc::SIG_IGN {
+                libc::sigaddset(&mut set, libc::SIGHUP);
+            }
+            check(libc::sigprocmask(libc::SIG_BLOCK, &set, null_mut()))?;
+            Ok(Self(set))
+        }
+    }
+
+    /// Waits for one of them.
+    pub fn wait(&self) -> io::Result<()> {
+        // SAFETY: the set is initialised; where no information is wanted, the pointer may be null.
+        while let Err(error) = check(unsafe { libc::sigwaitinfo(&self.0, null_mut()) }) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The protocols a port is held for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A socket that is bound to `address` and does nothing else, so that nobody can serve it. `scope` is the
+/// interface of an IPv6 link-local address.
+pub fn hold_port(protocol: Protocol, address: SocketAddr, scope: u32) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = if protocol == Protocol::Tcp { libc::SOCK_STREAM } else { libc::SOCK_DGRAM };
+    // SAFETY: plain numbers; the descriptor that comes back is nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(check(libc::socket(family, kind | libc::SOCK_CLOEXEC, 0))?) };
+    // With SO_REUSEADDR a TCP port can be had although connections of its last server are in TIME-WAIT. Taken
+    // back afterwards, it keeps every other socket from listening there.
+    if protocol == Protocol::Tcp {
+        set_reuse_address(&socket, true)?;
+    }
+    bind(&socket, address, scope)?;
+    if protocol == Protocol::Tcp {
+        set_reuse_address(&socket, false)?;
+    }
+    Ok(socket)
+}
+
+fn set_reuse_address(socket: &OwnedFd, on: bool) -> io::Result<()> {
+    let value = c_int::from(on);
+    let length = size_of::<c_int>() as socklen_t;
+    let pointer = (&raw const value).cast::<c_void>();
+    // SAFETY: the pointer and the length are those of a live integer.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, pointer, length)
+    };
+    check(result).map(drop)
+}
+
+fn bind(socket: &OwnedFd, address: SocketAddr, scope: u32) -> io::Result<()> {
+    let result = match address.ip() {
+        IpAddr::V4(ip) => {
+            let name = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: address.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+                sin_zero: [0; 8],
+            };
+            let length = size_of_val(&name) as socklen_t;
+            // SAFETY: the pointer and the length are those of a live address of the socket's family.
+            unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), length) }
+        }
+        IpAddr::V6(ip) => {
+            let name = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: address.port().to_be(),
+                sin6_flowinfo: 0,
+                sin6_addr: libc::in6_addr { s6_addr: ip.octets() },
+                sin6_scope_id: if ip.is_unicast_link_local() { scope } else { 0 },
+            };
+            let length = size_of_val(&name) as socklen_t;
+            // SAFETY: the pointer and the length are those of a live address of the socket's family.
+            unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), length) }
+        }
+    };
+    check(result).map(drop)
+}
+
+/// The result of a C function that says -1 and sets `errno` if it fails.
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
