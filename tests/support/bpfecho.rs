@@ -6,26 +6,26 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use super::sys;
 
 /// A running `bpfecho`. It is ended and waited for with the value.
-pub struct Bpfecho {
+pub(crate) struct Bpfecho {
     child: Child,
     stderr: BufReader<ChildStderr>,
     /// The line by which it said that it is ready.
-    pub ready: String,
+    pub(crate) ready: String,
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub struct End {
+pub(crate) struct End {
     /// The exit status.
-    pub status: ExitStatus,
+    pub(crate) status: ExitStatus,
     /// What was said on standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// What was said on standard error, less the ready line.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 /// The command, not yet started, in the caller's network namespace.
-pub fn command(arguments: &str) -> Command {
+pub(crate) fn command(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bpfecho"));
     command.args(arguments.split_whitespace()).stdin(Stdio::null());
     command
@@ -33,12 +33,12 @@ pub fn command(arguments: &str) -> Command {
 
 impl Bpfecho {
     /// Starts the command and waits until it is ready.
-    pub fn start(arguments: &str) -> Self {
+    pub(crate) fn start(arguments: &str) -> Self {
         Self::spawn(&mut command(arguments))
     }
 
     /// Starts `command` and waits until it is ready.
-    pub fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut ready = String::new();
@@ -52,12 +52,12 @@ impl Bpfecho {
     }
 
     /// The number of the process.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends `signal` and waits for the end.
-    pub fn end_by(mut self, signal: i32) -> End {
+    pub(crate) fn end_by(mut self, signal: i32) -> End {
         sys::kill(self.pid(), signal);
         let status = self.child.wait().unwrap();
         let (mut stdout, mut stderr) = (String::new(), String::new());
@@ -67,7 +67,7 @@ impl Bpfecho {
     }
 
     /// Ends it as a user does.
-    pub fn end(self) -> End {
+    pub(crate) fn end(self) -> End {
         self.end_by(libc::SIGTERM)
     }
 }

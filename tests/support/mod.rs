@@ -5,30 +5,30 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
-pub mod bpfecho;
-pub mod namespace;
-pub mod stream;
-pub mod sys;
+pub(crate) mod bpfecho;
+pub(crate) mod namespace;
+pub(crate) mod stream;
+pub(crate) mod sys;
 
 use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A test: its name, what it needs, and its body.
-pub struct Test {
+pub(crate) struct Test {
     name: &'static str,
     tools: &'static [&'static str],
     body: fn(),
 }
 
 /// A test that needs root.
-pub const fn test(name: &'static str, body: fn()) -> Test {
+pub(crate) const fn test(name: &'static str, body: fn()) -> Test {
     Test { name, tools: &[], body }
 }
 
 impl Test {
     /// The programs that must be installed for the test.
-    pub const fn needs(self, tools: &'static [&'static str]) -> Self {
+    pub(crate) const fn needs(self, tools: &'static [&'static str]) -> Self {
         Self { tools, ..self }
     }
 
@@ -65,7 +65,7 @@ impl Test {
 
 /// Runs `tests`, as the command line wants. One at a time unless it says otherwise: they share the kernel's
 /// loopback queues, and most load both CPUs.
-pub fn main(tests: impl IntoIterator<Item = Test>) -> ExitCode {
+pub(crate) fn main(tests: impl IntoIterator<Item = Test>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
     libtest_mimic::run(&arguments, tests.into_iter().map(Test::trial).collect()).exit_code()

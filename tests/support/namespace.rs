@@ -7,7 +7,7 @@ use std::thread;
 use super::sys;
 
 /// Runs `body` in a thread with a new network namespace, in which `lo` is up. Returns the message of a panic.
-pub fn run(body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+pub(crate) fn run(body: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let thread = thread::spawn(|| {
         sys::enter_new_namespace();
         body();
@@ -20,7 +20,7 @@ pub fn run(body: impl FnOnce() + Send + 'static) -> Result<(), String> {
 }
 
 /// Runs a command that must succeed, in the caller's namespace. Returns what it prints.
-pub fn sh(command: &str) -> String {
+pub(crate) fn sh(command: &str) -> String {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command}: {}{stderr}", output.status);
@@ -28,7 +28,7 @@ pub fn sh(command: &str) -> String {
 }
 
 /// A counter of this namespace's TCP, from /proc/net/netstat or /proc/net/snmp.
-pub fn counter(name: &str) -> u64 {
+pub(crate) fn counter(name: &str) -> u64 {
     for table in ["netstat", "snmp"] {
         let table = std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap();
         let lines: Vec<&str> = table.lines().collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// How long nothing may happen on a connection before the test fails: a stall, not a slow machine.
-pub const STALL: Duration = Duration::from_secs(30);
+pub(crate) const STALL: Duration = Duration::from_secs(30);
 
 /// The length of the pattern that streams repeat: a prime, so that nothing that is a power of two too many or
 /// too few goes unnoticed.
@@ -33,13 +33,13 @@ fn pattern() -> &'static [u8] {
 }
 
 /// The bytes of the stream from `offset` on, at most `length` of them and at least one.
-pub fn piece(offset: u64, length: usize) -> &'static [u8] {
+pub(crate) fn piece(offset: u64, length: usize) -> &'static [u8] {
     let start = (offset % PERIOD as u64) as usize;
     &pattern()[start..start + length.min(PERIOD)]
 }
 
 /// A socket for a client of `address`, not yet connected.
-pub fn socket(address: &str) -> (Socket, SockAddr) {
+pub(crate) fn socket(address: &str) -> (Socket, SockAddr) {
     let address: std::net::SocketAddr = address.parse().unwrap();
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.set_read_timeout(Some(STALL)).unwrap();
@@ -48,15 +48,19 @@ pub fn socket(address: &str) -> (Socket, SockAddr) {
 }
 
 /// A connection to `address` with default options, but for a limit to how long it may stall.
-pub fn connect(address: &str) -> TcpStream {
+pub(crate) fn connect(address: &str) -> TcpStream {
     let (socket, address) = socket(address);
     socket.connect(&address).unwrap();
     socket.into()
 }
 
 /// Writes `length` bytes in pieces of `size`, then ends the stream.
-pub fn write(mut stream: &TcpStream, length: u64, size: usize) {
-    let mut offset = 0;
+pub(crate) fn write(stream: &TcpStream, length: u64, size: usize) {
+    write_from(stream, 0, length, size);
+}
+
+/// Like [`write`], behind the first `offset` bytes, which were written before.
+pub(crate) fn write_from(mut stream: &TcpStream, mut offset: u64, length: u64, size: usize) {
     while offset < length {
         let piece = piece(offset, size.min((length - offset) as usize));
         stream.write_all(piece).unwrap();
@@ -67,7 +71,7 @@ pub fn write(mut stream: &TcpStream, length: u64, size: usize) {
 
 /// Reads at most `size` bytes at a time, compares each with what was written, until the stream ends after
 /// `length`. Calls `pause` after each piece.
-pub fn read(mut stream: &TcpStream, length: u64, size: usize, pause: impl Fn()) {
+pub(crate) fn read(mut stream: &TcpStream, length: u64, size: usize, pause: impl Fn()) {
     let mut buffer = vec![0; size.min(PERIOD)];
     let mut offset = 0;
     loop {
@@ -83,7 +87,7 @@ pub fn read(mut stream: &TcpStream, length: u64, size: usize, pause: impl Fn()) 
 }
 
 /// Sends `length` bytes over `stream`, written in pieces of `size`, and reads them back at the same time.
-pub fn exchange(stream: &TcpStream, length: u64, size: usize) {
+pub(crate) fn exchange(stream: &TcpStream, length: u64, size: usize) {
     thread::scope(|scope| {
         scope.spawn(|| write(stream, length, size));
         read(stream, length, 1 << 18, || ());
@@ -91,9 +95,18 @@ pub fn exchange(stream: &TcpStream, length: u64, size: usize) {
 }
 
 /// Sends `message` and waits for its echo.
-pub fn ping(mut stream: &TcpStream, message: &[u8]) {
+pub(crate) fn ping(mut stream: &TcpStream, message: &[u8]) {
     let mut echo = vec![0; message.len()];
     stream.write_all(message).unwrap();
     stream.read_exact(&mut echo).unwrap();
     assert!(echo == message, "the echo differs");
+}
+
+/// One short exchange on a connection, and its orderly end: the client closes first, then sees the end.
+pub(crate) fn small_exchange(stream: &TcpStream, seed: u64) {
+    ping(stream, piece(seed, 64));
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut rest = [0];
+    let mut reader = stream;
+    assert_eq!(reader.read(&mut rest).unwrap(), 0, "the stream goes on behind the echo");
 }
