@@ -41,11 +41,12 @@ fn hello() {
 
 fn udp() {
     let _bpfecho = Bpfecho::start("127.0.0.1 ::1 1122");
-    for (local, remote) in [("127.0.0.1:0", BOTH[0]), ("[::1]:0", BOTH[1])] {
+    // As much as fits into a packet of the interface's MTU of 65,536 bytes; over IPv4, into any packet.
+    for (local, remote, longest) in [("127.0.0.1:0", BOTH[0], 65_507), ("[::1]:0", BOTH[1], 65_488)] {
         let client = UdpSocket::bind(local).unwrap();
         client.set_read_timeout(Some(stream::STALL)).unwrap();
         client.connect(remote).unwrap();
-        for length in [0, 1, 2, 3, 64, 1471, 1472, 1473, 9000, 65000, 65507] {
+        for length in [0, 1, 2, 3, 64, 1471, 1472, 1473, 9000, 65_000, longest] {
             let sent = stream::piece(length as u64, length);
             client.send(sent).unwrap();
             let mut buffer = [0; 65536];

@@ -4,7 +4,8 @@ use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
+
+use bitflags::bitflags;
 
 use crate::sys::{Errno, Evidence};
 
@@ -28,13 +29,15 @@ pub(crate) enum Failure<'a> {
     Netlink,
 }
 
-/// A capability and its bit in capget(2).
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Capability(&'static str, u32);
-
-const NET_ADMIN: Capability = Capability("CAP_NET_ADMIN", 12);
-const SYS_ADMIN: Capability = Capability("CAP_SYS_ADMIN", 21);
-const BPF: Capability = Capability("CAP_BPF", 39);
+bitflags! {
+    /// The capabilities that matter here, as capget(2) has them.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    struct Capabilities: u64 {
+        const CAP_NET_ADMIN = 1 << 12;
+        const CAP_SYS_ADMIN = 1 << 21;
+        const CAP_BPF = 1 << 39;
+    }
+}
 
 /// The hint for `failure` with `errno`, if there is one.
 pub(crate) fn explain(failure: Failure<'_>, errno: Errno) -> Option<Cow<'static, str>> {
@@ -97,38 +100,35 @@ pub(crate) fn charges_memlock(kernel: Option<(u32, u32)>) -> bool {
 }
 
 fn missing_capabilities(failure: Failure<'_>, is_bpf: bool, evidence: &Evidence) -> Option<String> {
-    let held = evidence.capabilities?;
-    let lacks = |capability: &Capability| held >> capability.1 & 1 == 0;
+    let held = Capabilities::from_bits_retain(evidence.capabilities?);
     // CAP_SYS_ADMIN stands for everything that bpf(2) asks for; before 5.8 it is what bpf(2) asks for.
-    if is_bpf && !lacks(&SYS_ADMIN) {
+    if is_bpf && held.contains(Capabilities::CAP_SYS_ADMIN) {
         return None;
     }
-    let bpf = if evidence.knows_cap_bpf { BPF } else { SYS_ADMIN };
-    let needed: &[Capability] = match failure {
-        // Networking programs, kernel commit 2c78ee898d8f.
-        Failure::ProgramLoad { .. } if evidence.knows_cap_bpf => &[bpf, NET_ADMIN],
-        Failure::ProgramLoad { .. } | Failure::MapCreate { .. } | Failure::Bpf => &[bpf],
+    let bpf = if evidence.knows_cap_bpf { Capabilities::CAP_BPF } else { Capabilities::CAP_SYS_ADMIN };
+    // Networking programs: kernel commit 2c78ee898d8f.
+    let program = if evidence.knows_cap_bpf { bpf | Capabilities::CAP_NET_ADMIN } else { bpf };
+    // What was refused here, and what all that this crate does will need.
+    let (refused, needed) = match failure {
+        Failure::ProgramLoad { .. } => (program, program),
+        Failure::MapCreate { .. } | Failure::Bpf => (bpf, program),
         #[cfg(feature = "std")]
-        Failure::NewClsact { .. } | Failure::NewBpfFilter { .. } | Failure::Netlink => &[NET_ADMIN],
+        Failure::NewClsact { .. } | Failure::NewBpfFilter { .. } | Failure::Netlink => {
+            (Capabilities::CAP_NET_ADMIN, Capabilities::CAP_NET_ADMIN)
+        }
     };
-    let missing: Vec<Capability> = needed.iter().copied().filter(lacks).collect();
-    if missing.is_empty() {
+    if held.contains(refused) {
         return None;
     }
-    Some(format!("needs {}, this process lacks {}", List(needed), List(&missing)))
+    Some(format!("needs {}, this process lacks {}", list(needed), list(needed - held)))
 }
 
-/// Capabilities with "and" between them.
-struct List<'a>(&'a [Capability]);
-
-impl fmt::Display for List<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, capability) in self.0.iter().enumerate() {
-            let separator = if position == 0 { "" } else { " and " };
-            write!(formatter, "{separator}{}", capability.0)?;
-        }
-        Ok(())
-    }
+/// The names of capabilities with "and" between them.
+fn list(capabilities: Capabilities) -> String {
+    // By bit CAP_BPF comes last, but it is what people look for first.
+    let mut names: Vec<&str> = capabilities.iter_names().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.join(" and ")
 }
 
 #[cfg(test)]
@@ -137,9 +137,18 @@ mod tests {
 
     const LOAD: Failure<'static> = Failure::ProgramLoad { license: b"GPL", log: "" };
 
-    fn evidence(capabilities: &[Capability]) -> Evidence {
-        let held = capabilities.iter().fold(0, |held, capability| held | 1 << capability.1);
-        Evidence { capabilities: Some(held), knows_cap_bpf: true, kernel: Some((6, 1)), memlock: Some(65536) }
+    const NONE: Capabilities = Capabilities::empty();
+    const BPF: Capabilities = Capabilities::CAP_BPF;
+    const NET_ADMIN: Capabilities = Capabilities::CAP_NET_ADMIN;
+    const SYS_ADMIN: Capabilities = Capabilities::CAP_SYS_ADMIN;
+
+    fn evidence(held: Capabilities) -> Evidence {
+        Evidence {
+            capabilities: Some(held.bits()),
+            knows_cap_bpf: true,
+            kernel: Some((6, 1)),
+            memlock: Some(65536),
+        }
     }
 
     fn eperm(failure: Failure<'_>, evidence: Evidence) -> Option<String> {
@@ -148,30 +157,35 @@ mod tests {
 
     #[test]
     fn missing_capabilities_are_named() {
-        let text = |failure, held: &[Capability]| eperm(failure, evidence(held)).unwrap_or_default();
+        let text = |failure, held: Capabilities| eperm(failure, evidence(held)).unwrap_or_default();
         assert_eq!(
-            text(LOAD, &[]),
+            text(LOAD, NONE),
             "needs CAP_BPF and CAP_NET_ADMIN, this process lacks CAP_BPF and CAP_NET_ADMIN"
         );
-        assert_eq!(text(LOAD, &[NET_ADMIN]), "needs CAP_BPF and CAP_NET_ADMIN, this process lacks CAP_BPF");
+        assert_eq!(text(LOAD, NET_ADMIN), "needs CAP_BPF and CAP_NET_ADMIN, this process lacks CAP_BPF");
         let map = Failure::MapCreate { max_entries: 1 };
-        assert_eq!(text(map, &[NET_ADMIN]), "needs CAP_BPF, this process lacks CAP_BPF");
-        assert_eq!(text(LOAD, &[BPF, NET_ADMIN]), "");
-        assert_eq!(text(LOAD, &[SYS_ADMIN]), "");
-        let unknown = Evidence { capabilities: None, ..evidence(&[]) };
+        assert_eq!(
+            text(map, NONE),
+            "needs CAP_BPF and CAP_NET_ADMIN, this process lacks CAP_BPF and CAP_NET_ADMIN"
+        );
+        // A map does not need CAP_NET_ADMIN, so without it something else was the reason.
+        assert_eq!(text(map, BPF), "");
+        assert_eq!(text(LOAD, BPF | NET_ADMIN), "");
+        assert_eq!(text(LOAD, SYS_ADMIN), "");
+        let unknown = Evidence { capabilities: None, ..evidence(NONE) };
         assert_eq!(eperm(LOAD, unknown), None);
     }
 
     #[test]
     fn before_cap_bpf_it_is_cap_sys_admin() {
-        let old = Evidence { knows_cap_bpf: false, kernel: Some((5, 4)), ..evidence(&[NET_ADMIN]) };
+        let old = Evidence { knows_cap_bpf: false, kernel: Some((5, 4)), ..evidence(NET_ADMIN) };
         let text = "needs CAP_SYS_ADMIN, this process lacks CAP_SYS_ADMIN";
         assert_eq!(eperm(LOAD, old).as_deref(), Some(text));
     }
 
     #[test]
     fn locked_memory_matters_only_before_5_11() {
-        let with = |kernel| Evidence { kernel, ..evidence(&[SYS_ADMIN]) };
+        let with = |kernel| Evidence { kernel, ..evidence(SYS_ADMIN) };
         assert_eq!(
             eperm(LOAD, with(Some((5, 10)))).as_deref(),
             Some("kernel 5.10 counts BPF memory as locked memory, and the limit is 65536 bytes (ulimit -l)")
@@ -184,7 +198,7 @@ mod tests {
 
     #[test]
     fn hints_that_need_no_evidence() {
-        let hint = |failure, errno| explain_from(failure, errno, || evidence(&[])).map(Cow::into_owned);
+        let hint = |failure, errno| explain_from(failure, errno, || evidence(NONE)).map(Cow::into_owned);
         let map = Failure::MapCreate { max_entries: 0 };
         assert_eq!(hint(map, Errno::EINVAL).as_deref(), Some("max_entries is 0"));
         let log = "cannot call GPL-restricted function from non-GPL compatible program";

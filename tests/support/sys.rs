@@ -101,9 +101,13 @@ pub(crate) fn set_fast_open_connect(socket: &impl AsFd) {
 
 /// Raises the limit of open files to what it may be.
 pub(crate) fn allow_many_files() {
-    let limit = libc::rlimit { rlim_cur: 65536, rlim_max: 65536 };
     // SAFETY: the structure is live.
-    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) });
+    unsafe {
+        let mut limit: libc::rlimit = zeroed();
+        check(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit));
+        limit.rlim_cur = limit.rlim_max;
+        check(libc::setrlimit(libc::RLIMIT_NOFILE, &limit));
+    }
 }
 
 fn check(result: i32) -> i32 {
