@@ -9,6 +9,7 @@ pub(crate) mod bpfecho;
 pub(crate) mod namespace;
 pub(crate) mod stream;
 pub(crate) mod sys;
+pub(crate) mod tc;
 
 use std::process::{Command, ExitCode};
 
@@ -51,7 +52,7 @@ impl Test {
     fn trial(self) -> Trial {
         let obstacle = self.obstacle();
         let body = self.body;
-        let trial = Trial::test(self.name, move || namespace::run(body).map_err(|panic| Failed::from(panic)));
+        let trial = Trial::test(self.name, move || namespace::run(body).map_err(Failed::from));
         match obstacle {
             None => trial,
             // In CI a test that is left out is a failure.

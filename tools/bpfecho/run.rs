@@ -113,6 +113,16 @@ pub fn run(request: &Request) -> Result<(), RunError> {
         echo.remove_leftovers(interface.index)?;
     }
     let attachment = echo.attach(&interface)?;
+    if let (Ok(id), Some(filter)) = (echo.program().id(), attachment.filter()) {
+        let (priority, handle) = (filter.priority, filter.handle);
+        say(
+            Verbosity::Verbose,
+            &format!(
+                "program {id} is filter {handle:#x} of priority {priority}, for an MTU of {} bytes",
+                interface.mtu
+            ),
+        );
+    }
     say(Verbosity::Normal, &report::ready_line(request));
     if let Err(error) = notify::ready() {
         say(Verbosity::Normal, &format!("telling NOTIFY_SOCKET that all is ready: {error}"));
