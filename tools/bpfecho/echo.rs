@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use loader::tc::{Attachment, IfIndex, Interface, NetlinkError, Side};
+use loader::tc::{Attachment, FILTER_NAME_LENGTH, IfIndex, Interface, NetlinkError, Side};
 use loader::{LinkError, LoadError, Map, MapError, Object, ParseError, Program, ProgramKind};
 use probe::abi::{self, Counters, map, setting};
 
@@ -12,9 +12,6 @@ const PROBE: &[u8] = include_bytes!("../../probe/bpfecho.bpfel.o");
 /// The compiled probe in this machine's byte order.
 #[cfg(target_endian = "big")]
 const PROBE: &[u8] = include_bytes!("../../probe/bpfecho.bpfeb.o");
-
-/// The length the kernel allows for the name of a filter, less its terminating zero (CLS_BPF_NAME_LEN).
-const MAX_FILTER_NAME: usize = 255;
 
 /// The program, loaded and configured.
 pub struct Echo {
@@ -139,7 +136,7 @@ impl Echo {
     /// addresses and ports has left behind. For a caller that knows that no other run is alive, and while this
     /// program is not attached.
     pub fn remove_leftovers(&self, interface: IfIndex) -> Result<(), NetlinkError> {
-        if self.filter_name.len() == MAX_FILTER_NAME {
+        if self.filter_name.len() == FILTER_NAME_LENGTH {
             return Ok(()); // cut off: it may be another's
         }
         loader::tc::remove_named(interface, Side::Egress, &self.filter_name)
@@ -154,7 +151,7 @@ fn filter_name(addresses: &[IpAddr], ports: &[u16]) -> String {
     }
     let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
     name.push_str(&format!(" {}", ports.join(",")));
-    name.truncate(MAX_FILTER_NAME);
+    name.truncate(FILTER_NAME_LENGTH);
     name
 }
 

@@ -104,7 +104,7 @@ pub fn run(request: &Request) -> Result<(), RunError> {
     let verbose = request.verbosity == Verbosity::Verbose;
     let echo = match Echo::load(&request.addresses, &request.ports, interface.mtu, verbose) {
         Err(EchoError::Load(error)) if verbose => {
-            report::say(&error.log());
+            report::say(&format!("the verifier's log:\n{}\n(end of the log)", error.log()));
             return Err(EchoError::Load(error).into());
         }
         result => result?,

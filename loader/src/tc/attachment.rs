@@ -10,8 +10,8 @@ use super::{FilterInfo, IfIndex, Side, answer};
 use crate::program::Program;
 use crate::sys::Errno;
 
-/// CLS_BPF_NAME_LEN without its NUL.
-const NAME_LENGTH: usize = 255;
+/// The longest name of a filter in bytes (CLS_BPF_NAME_LEN without its NUL).
+pub const FILTER_NAME_LENGTH: usize = 255;
 
 /// The clsact qdisc of an interface: what filters on both sides hang on.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Filter {
         program: &Program,
         name: &str,
     ) -> Result<Self, NetlinkError> {
-        if name.len() > NAME_LENGTH || name.contains('\0') {
+        if name.len() > FILTER_NAME_LENGTH || name.contains('\0') {
             return Err(NetlinkError::FilterName { name: name.to_string() });
         }
         let program_id = Some(program.id()?);

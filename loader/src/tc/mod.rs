@@ -18,7 +18,7 @@ mod tests;
 use std::fmt;
 use std::string::String;
 
-pub use attachment::{Attachment, Clsact, Filter, filters, remove, remove_named};
+pub use attachment::{Attachment, Clsact, FILTER_NAME_LENGTH, Filter, filters, remove, remove_named};
 pub use error::{Action, NetlinkError};
 pub use netlink::Netlink;
 

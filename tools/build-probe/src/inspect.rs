@@ -21,6 +21,15 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<String, String> {
             return Err(format!("the symbol `{name}` is not defined: it must be inlined or not be needed"));
         }
     }
+    const KNOWN: [&str; 3] = ["tc", "maps", "license"];
+    let foreign = object.sections().find(|section| {
+        let data = matches!(section.kind(), SectionKind::Metadata | SectionKind::Other);
+        !data && !section.name().is_ok_and(|name| KNOWN.contains(&name))
+    });
+    if let Some(section) = foreign {
+        let name = section.name().unwrap_or_default();
+        return Err(format!("the section `{name}` is global data, which kernels before 5.2 do not have"));
+    }
     let mut sections = object.sections().filter(|section| section.kind() == SectionKind::Text);
     let (Some(section), None) = (sections.next(), sections.next()) else {
         return Err("there is not exactly one section of code".into());
