@@ -1,0 +1,276 @@
+//! Each way in which a start fails: what is said, the exit status, and that nothing is left behind.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Stdio};
+
+use socket2::{Domain, Socket, Type};
+
+use super::exchange;
+use super::shim::{Lacks, Shim};
+use super::support::bpfecho::{Bpfecho, command};
+use super::support::namespace::sh;
+use super::support::tc;
+
+/// What `--help` prints, and what follows each usage error.
+const HELP: &str = include_str!("help.txt");
+
+/// Runs `command`, which must fail with `status`, say exactly `bpfecho: ` and `text` on standard error and
+/// nothing on standard output, and leave everything as it was.
+#[track_caller]
+pub(crate) fn assert_fails(command: &mut Command, status: i32, text: &str) {
+    let before = tc::state();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    while stderr.read_line(&mut said).unwrap() != 0 {
+        // It would never end.
+        if said.contains("echoing TCP and UDP on") {
+            child.kill().unwrap();
+        }
+    }
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    let code = child.wait().unwrap().code();
+    assert_eq!(said, format!("bpfecho: {text}\n"), "{command:?}");
+    assert_eq!((code, stdout.as_str()), (Some(status), ""), "{command:?}");
+    assert_eq!(tc::state(), before, "{command:?}");
+}
+
+#[track_caller]
+fn assert_usage_error(command: &mut Command, reason: &str) {
+    assert_fails(command, 2, &format!("{reason}\n\n{}", HELP.trim_end()));
+}
+
+/// A command with these arguments, each as it is.
+fn command_with(arguments: &[&str]) -> Command {
+    let mut command = command("");
+    command.args(arguments);
+    command
+}
+
+pub(crate) fn usage() {
+    let not_a_port = |word: &str| format!("`{word}` is not a port: ports are numbers from 1 to 65535");
+    let twice = |what: &str| format!("the {what} is given twice, by position and by flag, and not the same");
+    let not_one_host =
+        |address: &str| format!("{address} is not the address of one host: name each address to echo on");
+    let cases: &[(&[&str], String)] = &[
+        (&["--nonsense"], "Unrecognized argument: --nonsense".into()),
+        (&["-x"], "Unrecognized argument: -x".into()),
+        (&["--port"], "No value provided for option '--port'.".into()),
+        (&["127.0.0.256", "1122"], "`127.0.0.256` is not an IP address".into()),
+        (&["127.0.0.0/8", "1122"], "`127.0.0.0/8` is not an IP address".into()),
+        (&["::g"], "`::g` is not an IP address".into()),
+        (&["[::1]:1122"], "`[::1]:1122` is not an IP address".into()),
+        (&["--ipv4", "::1"], "`--ipv4 ::1`: this is not an IPv4 address".into()),
+        (&["--ipv6", "127.0.0.1"], "`--ipv6 127.0.0.1`: this is not an IPv6 address".into()),
+        (&["0.0.0.0"], not_one_host("0.0.0.0")),
+        (&["::"], not_one_host("::")),
+        (&["224.0.0.1"], not_one_host("224.0.0.1")),
+        (&["255.255.255.255"], not_one_host("255.255.255.255")),
+        (&["ff02::1"], not_one_host("ff02::1")),
+        (&["0"], not_a_port("0")),
+        (&["65536"], not_a_port("65536")),
+        (&["7,,8"], not_a_port("")),
+        (&["localhost"], not_a_port("localhost")),
+        (&[""], not_a_port("")),
+        (&["--port", "1x"], not_a_port("1x")),
+        (&["1122", "--port", "7"], twice("port")),
+        (&["127.0.0.1", "--ipv4", "127.0.0.2"], twice("IPv4 address")),
+        (&["::1", "--ipv6", "::2"], twice("IPv6 address")),
+        (&["-q", "-v"], "--quiet and --verbose contradict each other".into()),
+        (&["--ipv4", ""], "at least one of --ipv4 and --ipv6 has to be given".into()),
+    ];
+    for (arguments, reason) in cases {
+        assert_usage_error(&mut command_with(arguments), reason);
+    }
+}
+
+pub(crate) fn not_utf8() {
+    let mut command = command("127.0.0.1");
+    command.arg(OsStr::from_bytes(b"11\xff22"));
+    assert_usage_error(&mut command, r#"the argument "11\xFF22" is not UTF-8"#);
+}
+
+pub(crate) fn help_and_version() {
+    let version = concat!("bpfecho ", env!("CARGO_PKG_VERSION"), "\n");
+    for (arguments, text) in [
+        ("--help", HELP),
+        ("127.0.0.1 1122 --help", HELP),
+        ("--version", version),
+        ("127.0.0.1 1122 -q --version", version),
+    ] {
+        let output = command(arguments).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{arguments}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments}");
+        assert_eq!(output.status.code(), Some(0), "{arguments}");
+    }
+    // A reader that has gone is no reason for an error.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command("--help").stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+/// The program as an ordinary user with some capabilities; the copy of it is removed with the value.
+struct Ordinary(std::path::PathBuf);
+
+impl Ordinary {
+    fn new() -> Self {
+        // The user may not be allowed to go where the program was built.
+        let copy = std::env::temp_dir().join(format!("bpfecho-copy-{}", std::process::id()));
+        std::fs::copy(env!("CARGO_BIN_EXE_bpfecho"), &copy).unwrap();
+        Self(copy)
+    }
+
+    fn command(&self, capabilities: &[&str]) -> Command {
+        let list: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.args([format!("--inh-caps=-all{list}"), format!("--ambient-caps=-all{list}")]);
+        command.arg(&self.0).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Ordinary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+pub(crate) fn capabilities() {
+    let ordinary = Ordinary::new();
+    let map =
+        "map \"bpfecho_addrs\": creating it (type 1, key 16 bytes, value 1 bytes, 1 entries, flags 0x0)";
+    let program = "program \"bpfecho_lo\": loading it";
+    for (capabilities, what, missing) in [
+        (&[][..], map, "CAP_BPF and CAP_NET_ADMIN"),
+        (&["net_admin"], map, "CAP_BPF"),
+        (&["bpf"], program, "CAP_NET_ADMIN"),
+        (&["bpf", "perfmon"], program, "CAP_NET_ADMIN"),
+    ] {
+        let text = format!("{what}: EPERM: needs CAP_BPF and CAP_NET_ADMIN, this process lacks {missing}");
+        assert_fails(ordinary.command(capabilities).arg("1122"), 1, &text);
+    }
+    // What suffices. The verifier lets nobody without CAP_PERFMON add a variable to a pointer into a packet.
+    let bpfecho = Bpfecho::spawn(ordinary.command(&["bpf", "net_admin", "perfmon"]).arg("1122"));
+    exchange("127.0.0.1:1122");
+    assert!(bpfecho.end().status.success());
+    assert!(!tc::has_clsact());
+}
+
+pub(crate) fn interfaces() {
+    assert_fails(&mut command("1122 --ifname eth7"), 1, "no interface is called `eth7`: there are lo");
+    sh("ip tuntap add tun7 mode tun");
+    assert_fails(&mut command("1122 --ifname eth7"), 1, "no interface is called `eth7`: there are lo, tun7");
+    let not_loopback =
+        "`tun7` is not a loopback interface: this version echoes on loopback only, as `--ifname lo`";
+    assert_fails(&mut command("1122 --ifname tun7"), 1, not_loopback);
+    assert!(!sh("tc qdisc show dev tun7").contains("clsact"));
+    // Errors are no matter of verbosity.
+    assert_fails(&mut command("1122 -q --ifname tun7"), 1, not_loopback);
+
+    sh("tc qdisc add dev lo ingress");
+    let other = "interface 1: adding a clsact qdisc: a qdisc of kind \"ingress\" is in its place";
+    assert_fails(&mut command("1122"), 1, other);
+}
+
+/// This process as an error names it.
+fn this_process() -> String {
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    format!("`{}` (process {})", name.trim_end(), std::process::id())
+}
+
+#[track_caller]
+fn assert_in_use(arguments: &str, protocol: &str, address: &str, owner: &str) {
+    let text = format!(
+        "{protocol} port 1122 on {address} is in use by {owner}: stop that, choose another port, or echo in \
+         front of it with --force"
+    );
+    assert_fails(&mut command(arguments), 1, &text);
+}
+
+pub(crate) fn port_in_use() {
+    for (local, served) in [
+        ("127.0.0.1:1122", "127.0.0.1"),
+        ("0.0.0.0:1122", "127.0.0.1"),
+        ("[::]:1122", "127.0.0.1"),
+        ("[::1]:1122", "::1"),
+        ("[::]:1122", "::1"),
+        ("[::ffff:127.0.0.1]:1122", "127.0.0.1"),
+    ] {
+        let arguments = format!("{served} 7001,1122");
+        let listener = TcpListener::bind(local).unwrap();
+        assert_in_use(&arguments, "TCP", served, &this_process());
+        drop(listener);
+        let socket = UdpSocket::bind(local).unwrap();
+        assert_in_use(&arguments, "UDP", served, &this_process());
+        drop(socket);
+        assert!(Bpfecho::start(&arguments).end().status.success());
+    }
+    // On another address, or for another version of IP, the port is free.
+    let _others = [
+        TcpListener::bind("127.0.0.2:1122").unwrap(),
+        TcpListener::bind("127.0.0.1:1123").unwrap(),
+        TcpListener::bind("[::1]:1122").unwrap(),
+    ];
+    Bpfecho::start("127.0.0.1 1122");
+    // The last of several addresses.
+    assert_in_use("127.0.0.1 ::1 1122", "TCP", "::1", &this_process());
+    // In no table of the kernel's is a socket that is bound and does nothing.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 1122)).into()).unwrap();
+    assert_in_use("127.0.0.1 1122", "TCP", "127.0.0.1", "another process");
+}
+
+pub(crate) fn port_in_use_by_another_bpfecho() {
+    let first = Bpfecho::start("127.0.0.1 1122,1123");
+    assert_in_use("127.0.0.1 1122", "UDP", "127.0.0.1", &format!("`bpfecho` (process {})", first.pid()));
+    exchange("127.0.0.1:1122");
+    assert_eq!(tc::ours().len(), 1);
+}
+
+pub(crate) fn force() {
+    let listener = TcpListener::bind("127.0.0.1:1122").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:1122").unwrap();
+    let bpfecho = Bpfecho::start("127.0.0.1 1122 --force");
+    exchange("127.0.0.1:1122");
+    let client = super::support::stream::connect("127.0.0.1:1122");
+    super::support::stream::ping(&client, b"hello");
+    // Those behind see nothing of it.
+    listener.set_nonblocking(true).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    assert!(bpfecho.end().status.success());
+}
+
+pub(crate) fn kernel_without() {
+    let shim = Shim::new();
+    let clsact = "this kernel has no clsact qdisc: CONFIG_NET_SCH_INGRESS (module sch_ingress)";
+    let bpf = "this kernel has no BPF classifier: CONFIG_NET_CLS_BPF (module cls_bpf)";
+    for (lacks, old, text) in [
+        (
+            Lacks::Clsact,
+            false,
+            format!(
+                "interface 1: adding a clsact qdisc: ENOENT \"Specified qdisc kind is unknown\": {clsact}"
+            ),
+        ),
+        (Lacks::Clsact, true, format!("interface 1: adding a clsact qdisc: ENOENT: {clsact}")),
+        (
+            Lacks::Bpf,
+            false,
+            format!("interface 1 egress: attaching a BPF filter: ENOENT \"TC classifier not found\": {bpf}"),
+        ),
+        (Lacks::Bpf, true, format!("interface 1 egress: attaching a BPF filter: ENOENT: {bpf}")),
+    ] {
+        assert_fails(shim.apply(&mut command("1122"), lacks, old), 1, &text);
+        assert!(!tc::has_clsact(), "{lacks:?}");
+    }
+    // The port is free again, and without the shim all is well.
+    Bpfecho::start("1122");
+}
