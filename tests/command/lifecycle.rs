@@ -26,7 +26,7 @@ pub(crate) fn signals() {
         exchange("127.0.0.1:1122");
         let end = bpfecho.end_by(signal);
         assert_eq!(end.status.code(), Some(0), "signal {signal}");
-        assert_eq!(end.stderr, "bpfecho: echoed UDP/IPv4 1 packets, 6 bytes\n", "signal {signal}");
+        assert_eq!(end.stderr, "bpfecho: echoed UDP/IPv4 1 packet, 6 bytes\n", "signal {signal}");
         assert_eq!(end.stdout, "");
         assert!(tc::ours().is_empty());
         assert!(!tc::has_clsact());
@@ -49,8 +49,8 @@ pub(crate) fn summary() {
     drop(socket);
     assert_eq!(
         bpfecho.end().stderr,
-        "bpfecho: echoed TCP/IPv4 2 packets, 0 bytes; UDP/IPv4 1 packets, 6 bytes; UDP/IPv6 2 packets, \
-         12 bytes; 1 handshakes; 1 resets\n"
+        "bpfecho: echoed TCP/IPv4 2 packets, 0 bytes; UDP/IPv4 1 packet, 6 bytes; UDP/IPv6 2 packets, \
+         12 bytes; 1 handshake; 1 reset\n"
     );
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn readiness() {
             exchange("127.0.0.1:1122");
             assert_eq!(tc::ours().len(), 1);
             let said = "bpfecho: echoing TCP and UDP on 127.0.0.1 port 1122 (lo, clsact egress)\n\
-                        bpfecho: echoed UDP/IPv4 1 packets, 6 bytes\n";
+                        bpfecho: echoed UDP/IPv4 1 packet, 6 bytes\n";
             assert_eq!(end(child), (Some(0), said.into()));
         }
         // A failed start reports nothing.
@@ -141,7 +141,7 @@ pub(crate) fn readiness() {
     assert_eq!(
         bpfecho.end().stderr,
         "bpfecho: telling NOTIFY_SOCKET that all is ready: Connection refused (os error 111)\n\
-         bpfecho: echoed UDP/IPv4 1 packets, 6 bytes\n"
+         bpfecho: echoed UDP/IPv4 1 packet, 6 bytes\n"
     );
 }
 
@@ -272,6 +272,6 @@ pub(crate) fn interface_down() {
         said,
         "bpfecho: `lo` is down, nothing can be sent on it: ip link set lo up\n\
          bpfecho: echoing TCP and UDP on 127.0.0.1 port 1122 (lo, clsact egress)\n\
-         bpfecho: echoed UDP/IPv4 1 packets, 6 bytes\n"
+         bpfecho: echoed UDP/IPv4 1 packet, 6 bytes\n"
     );
 }

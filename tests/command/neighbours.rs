@@ -23,7 +23,7 @@ pub(crate) fn side_by_side() {
             exchange(&format!("[::1]:{port}"));
         }
         // Each has seen its own packets only.
-        let said = "bpfecho: echoed UDP/IPv4 1 packets, 6 bytes; UDP/IPv6 1 packets, 6 bytes\n";
+        let said = "bpfecho: echoed UDP/IPv4 1 packet, 6 bytes; UDP/IPv6 1 packet, 6 bytes\n";
         let (one, other, other_port) =
             if first_ends_first { (first, second, 1123) } else { (second, first, 1122) };
         assert_eq!(one.end().stderr, said);
@@ -31,7 +31,7 @@ pub(crate) fn side_by_side() {
         exchange(&format!("127.0.0.1:{other_port}"));
         assert_eq!(
             other.end().stderr,
-            "bpfecho: echoed UDP/IPv4 2 packets, 12 bytes; UDP/IPv6 1 packets, 6 bytes\n"
+            "bpfecho: echoed UDP/IPv4 2 packets, 12 bytes; UDP/IPv6 1 packet, 6 bytes\n"
         );
         assert_eq!(tc::ours().len(), 1);
         exchange("127.0.0.1:1124");

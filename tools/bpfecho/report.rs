@@ -35,15 +35,20 @@ pub fn summary(counters: &Counters) -> String {
     let mut parts: Vec<String> = traffic
         .into_iter()
         .filter(|(_, packets, _)| count(*packets) != 0)
-        .map(|(name, packets, bytes)| format!("{name} {} packets, {} bytes", count(packets), count(bytes)))
+        .map(|(name, packets, bytes)| {
+            format!("{name} {}, {}", counted(count(packets), "packet"), counted(count(bytes), "byte"))
+        })
         .collect();
     if parts.is_empty() {
         parts.push("nothing".into());
     }
-    let events = [
-        ("handshakes", Counter::Handshakes),
-        ("closes", Counter::Closes),
-        ("resets", Counter::Resets),
+    let events = [("handshake", Counter::Handshakes), ("close", Counter::Closes), ("reset", Counter::Resets)];
+    for (what, counter) in events {
+        if count(counter) != 0 {
+            parts.push(counted(count(counter), what));
+        }
+    }
+    let exceptions = [
         ("dropped for their TCP flags", Counter::DroppedFlags),
         ("dropped as segments of unknown connections", Counter::DroppedStray),
         ("passed as fragments", Counter::PassedFragment),
@@ -51,12 +56,18 @@ pub fn summary(counters: &Counters) -> String {
         ("passed as sent by the echoed port itself", Counter::PassedOwnSource),
         ("passed as malformed", Counter::PassedMalformed),
     ];
-    for (what, counter) in events {
+    for (what, counter) in exceptions {
         if count(counter) != 0 {
             parts.push(format!("{} {what}", count(counter)));
         }
     }
     format!("echoed {}", parts.join("; "))
+}
+
+/// A number of things: `1 packet`, `2 packets`.
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -107,7 +118,7 @@ mod tests {
         counters[Counter::PassedMalformed as usize] = 3;
         assert_eq!(
             summary(&counters),
-            "echoed TCP/IPv4 7 packets, 12 bytes; UDP/IPv6 1 packets, 0 bytes; 2 handshakes; 3 passed as malformed"
+            "echoed TCP/IPv4 7 packets, 12 bytes; UDP/IPv6 1 packet, 0 bytes; 2 handshakes; 3 passed as malformed"
         );
     }
 }
