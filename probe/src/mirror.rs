@@ -73,7 +73,7 @@ pub fn initial_sequence(client: SequenceNumber, scale: u8) -> SequenceNumber {
 ///
 /// That is safe as long as the client takes what its window has room for. Linux may drop it after all when
 /// its receive buffer is nearly full, as small segments need more memory than window, so a client is
-/// acknowledged in advance only while [`MIN_FREE`] of its window stays free. Others need no help to go on: one
+/// acknowledged in advance only while `MIN_FREE` of its window stays free. Others need no help to go on: one
 /// that reads a message of more than half its window frees so much that it says so at once (RFC 9293 section
 /// 3.8.6.2.2).
 #[inline(always)]

@@ -93,8 +93,8 @@ impl Manager {
     }
 
     /// Starts `command` and waits until it reports that it is ready.
-    fn start(&self, command: &mut Command) -> Child {
-        let child = command.env("NOTIFY_SOCKET", &self.name).spawn().unwrap();
+    fn start(&self, command: &mut Command) -> Running {
+        let child = Running(Some(command.env("NOTIFY_SOCKET", &self.name).spawn().unwrap()));
         let mut message = [0; 64];
         let length = self.socket.recv(&mut message).unwrap();
         assert_eq!(&message[..length], b"READY=1");
@@ -110,8 +110,21 @@ impl Drop for Manager {
     }
 }
 
-/// Ends `child` and returns its exit status and what it said on both outputs.
-fn end(child: Child) -> (Option<i32>, String) {
+/// A child process that is not left behind by a test that fails.
+struct Running(Option<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Ends `running` and returns its exit status and what it said on both outputs.
+fn end(mut running: Running) -> (Option<i32>, String) {
+    let child = running.0.take().unwrap();
     sys::kill(child.id(), libc::SIGTERM);
     let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
