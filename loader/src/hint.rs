@@ -35,9 +35,13 @@ bitflags! {
     struct Capabilities: u64 {
         const CAP_NET_ADMIN = 1 << 12;
         const CAP_SYS_ADMIN = 1 << 21;
+        const CAP_PERFMON = 1 << 38;
         const CAP_BPF = 1 << 39;
     }
 }
+
+/// What loading a networking program needs: kernel commit 2c78ee898d8f.
+const NETWORKING: Capabilities = Capabilities::CAP_BPF.union(Capabilities::CAP_NET_ADMIN);
 
 /// The hint for `failure` with `errno`, if there is one.
 pub(crate) fn explain(failure: Failure<'_>, errno: Errno) -> Option<Cow<'static, str>> {
@@ -72,6 +76,12 @@ pub(crate) fn explain_from(
         {
             Some("this kernel has no BPF classifier: CONFIG_NET_CLS_BPF (module cls_bpf)".into())
         }
+        // The verifier says this of what it takes from nobody without CAP_PERFMON, kernel commit 2c78ee898d8f:
+        // arithmetic between pointers and variables, among others.
+        (Failure::ProgramLoad { log, .. }, Errno::EACCES) if log.contains("prohibited for !root") => {
+            let held = Capabilities::from_bits_retain(evidence().capabilities?);
+            missing(Capabilities::CAP_PERFMON, NETWORKING | Capabilities::CAP_PERFMON, held).map(Cow::from)
+        }
         (_, Errno::EPERM) => permission(failure, &evidence()),
         _ => None,
     }
@@ -105,9 +115,11 @@ fn missing_capabilities(failure: Failure<'_>, is_bpf: bool, evidence: &Evidence)
     if is_bpf && held.contains(Capabilities::CAP_SYS_ADMIN) {
         return None;
     }
-    let bpf = if evidence.knows_cap_bpf { Capabilities::CAP_BPF } else { Capabilities::CAP_SYS_ADMIN };
-    // Networking programs: kernel commit 2c78ee898d8f.
-    let program = if evidence.knows_cap_bpf { bpf | Capabilities::CAP_NET_ADMIN } else { bpf };
+    let (bpf, program) = if evidence.knows_cap_bpf {
+        (Capabilities::CAP_BPF, NETWORKING)
+    } else {
+        (Capabilities::CAP_SYS_ADMIN, Capabilities::CAP_SYS_ADMIN)
+    };
     // What was refused here, and what all that this crate does will need.
     let (refused, needed) = match failure {
         Failure::ProgramLoad { .. } => (program, program),
@@ -117,18 +129,25 @@ fn missing_capabilities(failure: Failure<'_>, is_bpf: bool, evidence: &Evidence)
             (Capabilities::CAP_NET_ADMIN, Capabilities::CAP_NET_ADMIN)
         }
     };
-    if held.contains(refused) {
-        return None;
-    }
-    Some(format!("needs {}, this process lacks {}", list(needed), list(needed - held)))
+    missing(refused, needed, held)
 }
 
-/// The names of capabilities with "and" between them.
+/// What to say to a process that holds `held` and was refused for lack of `refused`, of which it may have
+/// all, where `needed` is what it will need in the end.
+fn missing(refused: Capabilities, needed: Capabilities, held: Capabilities) -> Option<String> {
+    (!held.contains(refused))
+        .then(|| format!("needs {}, this process lacks {}", list(needed), list(needed - held)))
+}
+
+/// The names of capabilities: `a`, `a and b`, `a, b and c`.
 fn list(capabilities: Capabilities) -> String {
     // By bit CAP_BPF comes last, but it is what people look for first.
     let mut names: Vec<&str> = capabilities.iter_names().map(|(name, _)| name).collect();
     names.sort_unstable();
-    names.join(" and ")
+    match names.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        names => names.concat(),
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +193,19 @@ mod tests {
         assert_eq!(text(LOAD, SYS_ADMIN), "");
         let unknown = Evidence { capabilities: None, ..evidence(NONE) };
         assert_eq!(eperm(LOAD, unknown), None);
+    }
+
+    #[test]
+    fn what_the_verifier_wants_cap_perfmon_for_is_named() {
+        let log =
+            "R5 has pointer with unsupported alu operation, pointer arithmetic with it prohibited for !root";
+        let failure = Failure::ProgramLoad { license: b"MIT", log };
+        let text = |held| explain_from(failure, Errno::EACCES, || evidence(held)).map(Cow::into_owned);
+        assert_eq!(
+            text(BPF | NET_ADMIN).as_deref(),
+            Some("needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, this process lacks CAP_PERFMON")
+        );
+        assert_eq!(text(BPF | NET_ADMIN | Capabilities::CAP_PERFMON), None);
     }
 
     #[test]

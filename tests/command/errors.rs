@@ -155,7 +155,14 @@ pub(crate) fn capabilities() {
         let text = format!("{what}: EPERM: needs CAP_BPF and CAP_NET_ADMIN, this process lacks {missing}");
         assert_fails(ordinary.command(capabilities).arg("1122"), 1, &text);
     }
-    // What suffices. The verifier lets nobody without CAP_PERFMON add a variable to a pointer into a packet.
+    // The verifier lets nobody without CAP_PERFMON add a variable to a pointer into a packet.
+    let text = format!(
+        "{program}: EACCES: R5 has pointer with unsupported alu operation, pointer arithmetic with it prohibited for \
+         !root: needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, this process lacks CAP_PERFMON"
+    );
+    assert_fails(ordinary.command(&["bpf", "net_admin"]).arg("1122"), 1, &text);
+    let port = "holding UDP port 7 on 127.0.0.1: EACCES: needs CAP_NET_BIND_SERVICE, or --force, which holds no ports";
+    assert_fails(ordinary.command(&["bpf", "net_admin", "perfmon"]).arg("7"), 1, port);
     let bpfecho = Bpfecho::spawn(ordinary.command(&["bpf", "net_admin", "perfmon"]).arg("1122"));
     exchange("127.0.0.1:1122");
     assert!(bpfecho.end().status.success());

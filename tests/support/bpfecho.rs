@@ -46,7 +46,9 @@ impl Bpfecho {
         while !ready.contains("echoing") {
             said.push_str(&ready);
             ready.clear();
-            assert_ne!(stderr.read_line(&mut ready).unwrap(), 0, "bpfecho did not start: {said}");
+            if stderr.read_line(&mut ready).unwrap() == 0 {
+                panic!("bpfecho did not start: {:?}: {said}", child.wait());
+            }
         }
         Self { child, stderr, ready: ready.trim_end().into() }
     }

@@ -2,11 +2,16 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
+use loader::Errno;
+
 use crate::sys::{self, Protocol};
+
+/// Ports below this one need a capability, unless the administrator says otherwise
+/// (net.ipv4.ip_unprivileged_port_start).
+const UNPRIVILEGED: u16 = 1024;
 
 /// Sockets that keep everybody else from serving the echoed ports. The kernel lets them go with the process.
 pub struct HeldPorts {
@@ -34,7 +39,7 @@ pub enum HoldError {
         /// For this protocol.
         protocol: Protocol,
         /// The kernel's answer.
-        error: io::Error,
+        errno: Errno,
     },
 }
 
@@ -67,8 +72,13 @@ impl fmt::Display for HoldError {
                 }
                 formatter.write_str(": stop that, choose another port, or echo in front of it with --force")
             }
-            Self::Refused { address, protocol, error } => {
-                write!(formatter, "holding {protocol} port {} on {}: {error}", address.port(), address.ip())
+            Self::Refused { address, protocol, errno } => {
+                let port = address.port();
+                write!(formatter, "holding {protocol} port {port} on {}: {errno}", address.ip())?;
+                if *errno == Errno::EACCES && port < UNPRIVILEGED {
+                    formatter.write_str(": needs CAP_NET_BIND_SERVICE, or --force, which holds no ports")?;
+                }
+                Ok(())
             }
         }
     }
@@ -90,16 +100,12 @@ pub fn hold(addresses: &[IpAddr], ports: &[u16], interface: u32) -> Result<HeldP
                 match sys::hold_port(protocol, address, interface) {
                     Ok(socket) => sockets.push(socket),
                     // IPv6 switched off altogether has the second code.
-                    Err(error)
-                        if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) =>
-                    {
-                        complete = false;
-                    }
-                    Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
+                    Err(Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT) => complete = false,
+                    Err(Errno::EADDRINUSE) => {
                         let owner = owner(protocol, address);
                         return Err(HoldError::InUse { address, protocol, owner });
                     }
-                    Err(error) => return Err(HoldError::Refused { address, protocol, error }),
+                    Err(errno) => return Err(HoldError::Refused { address, protocol, errno }),
                 }
             }
         }

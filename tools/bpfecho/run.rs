@@ -1,8 +1,8 @@
 //! One run, from the request to the end.
 
 use std::fmt;
-use std::io;
 
+use loader::Errno;
 use loader::tc::{Interface, Netlink, NetlinkError};
 
 use crate::arguments::{Request, Verbosity};
@@ -31,7 +31,7 @@ pub enum RunError {
     /// Interfaces could not be listed, or the program could not be attached or detached.
     Netlink(NetlinkError),
     /// Signals could not be waited for.
-    Signal(io::Error),
+    Signal(Errno),
 }
 
 impl fmt::Display for RunError {

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null_mut;
 
 use libc::{c_int, c_void, socklen_t};
+use loader::Errno;
 
 /// The signals that end the program, held back until they are waited for.
 pub struct EndSignals(libc::sigset_t);
@@ -17,7 +18,7 @@ pub struct EndSignals(libc::sigset_t);
 impl EndSignals {
     /// Holds back SIGINT, SIGTERM and SIGHUP from now on, so that one which comes during the start does not
     /// leave half of it behind. A SIGHUP that is ignored stays so: that is what nohup(1) is for.
-    pub fn hold_back() -> io::Result<Self> {
+    pub fn hold_back() -> Result<Self, Errno> {
         // SAFETY: each call gets valid pointers, and the set is initialised by `sigemptyset` before it is used.
         unsafe {
             let mut set = MaybeUninit::uninit();
@@ -36,10 +37,10 @@ impl EndSignals {
     }
 
     /// Waits for one of them.
-    pub fn wait(&self) -> io::Result<()> {
+    pub fn wait(&self) -> Result<(), Errno> {
         // SAFETY: the set is initialised; where no information is wanted, the pointer may be null.
         while let Err(error) = check(unsafe { libc::sigwaitinfo(&self.0, null_mut()) }) {
-            if error.kind() != io::ErrorKind::Interrupted {
+            if error != Errno::EINTR {
                 return Err(error);
             }
         }
@@ -58,7 +59,7 @@ pub enum Protocol {
 
 /// A socket that is bound to `address` and does nothing else, so that nobody can serve it. `scope` is the
 /// interface of an IPv6 link-local address.
-pub fn hold_port(protocol: Protocol, address: SocketAddr, scope: u32) -> io::Result<OwnedFd> {
+pub fn hold_port(protocol: Protocol, address: SocketAddr, scope: u32) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let kind = if protocol == Protocol::Tcp { libc::SOCK_STREAM } else { libc::SOCK_DGRAM };
     // SAFETY: plain numbers; the descriptor that comes back is nobody else's.
@@ -75,7 +76,7 @@ pub fn hold_port(protocol: Protocol, address: SocketAddr, scope: u32) -> io::Res
     Ok(socket)
 }
 
-fn set_reuse_address(socket: &OwnedFd, on: bool) -> io::Result<()> {
+fn set_reuse_address(socket: &OwnedFd, on: bool) -> Result<(), Errno> {
     let value = c_int::from(on);
     let length = size_of::<c_int>() as socklen_t;
     let pointer = (&raw const value).cast::<c_void>();
@@ -86,7 +87,7 @@ fn set_reuse_address(socket: &OwnedFd, on: bool) -> io::Result<()> {
     check(result).map(drop)
 }
 
-fn bind(socket: &OwnedFd, address: SocketAddr, scope: u32) -> io::Result<()> {
+fn bind(socket: &OwnedFd, address: SocketAddr, scope: u32) -> Result<(), Errno> {
     let result = match address.ip() {
         IpAddr::V4(ip) => {
             let name = libc::sockaddr_in {
@@ -116,6 +117,10 @@ fn bind(socket: &OwnedFd, address: SocketAddr, scope: u32) -> io::Result<()> {
 }
 
 /// The result of a C function that says -1 and sets `errno` if it fails.
-fn check(result: c_int) -> io::Result<c_int> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+fn check(result: c_int) -> Result<c_int, Errno> {
+    if result == -1 {
+        Err(Errno::from_raw(io::Error::last_os_error().raw_os_error().unwrap_or_default()))
+    } else {
+        Ok(result)
+    }
 }

@@ -12,7 +12,7 @@ macro_rules! names {
             $(#[allow(missing_docs)] // the C constant of the same name
             pub const $name: Errno = Errno(libc::$name);)*
 
-            /// The C constant's name, for the numbers that bpf(2) and rtnetlink are known to give.
+            /// The C constant's name, for the numbers that bpf(2), rtnetlink and sockets are known to give.
             pub fn name(self) -> Option<&'static str> {
                 $(if self == Errno::$name {
                     return Some(stringify!($name));
@@ -27,6 +27,7 @@ names! {
     EPERM ENOENT EINTR EIO ENXIO E2BIG EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST EXDEV ENODEV EINVAL
     ENFILE EMFILE EFBIG ENOSPC EROFS EMLINK EPIPE ERANGE EDEADLK ENAMETOOLONG ENOSYS ELOOP ENODATA EPROTO
     EOVERFLOW EMSGSIZE EOPNOTSUPP EAFNOSUPPORT ENETDOWN ENOBUFS ETIMEDOUT EALREADY ESTALE EPROTONOSUPPORT
+    EADDRINUSE EADDRNOTAVAIL
 }
 
 impl Errno {
