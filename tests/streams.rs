@@ -33,6 +33,9 @@ const V4: &str = "127.0.0.1:1122";
 const V6: &str = "[::1]:1122";
 const GIB: u64 = 1 << 30;
 
+/// The families and congestion controls that tests of small volumes alternate between.
+const KINDS: [(&str, &str); 2] = [(V4, "cubic"), (V6, "bbr")];
+
 fn start() -> Bpfecho {
     Bpfecho::start("127.0.0.1 ::1 1122")
 }
@@ -85,14 +88,16 @@ fn big_tcp() {
 
 fn slow_reader() {
     let _bpfecho = start();
-    let client = connect(V4, "cubic");
-    const LENGTH: u64 = 32 << 20;
-    thread::scope(|scope| {
-        scope.spawn(|| stream::write(&client, LENGTH, 1 << 16));
-        // The pause is the reader under test.
-        stream::read(&client, LENGTH, 1 << 16, || thread::sleep(Duration::from_millis(10)));
-    });
-    assert_nothing_lost(&client);
+    for (address, congestion_control) in KINDS {
+        let client = connect(address, congestion_control);
+        const LENGTH: u64 = 16 << 20;
+        thread::scope(|scope| {
+            scope.spawn(|| stream::write(&client, LENGTH, 1 << 16));
+            // The pause is the reader under test.
+            stream::read(&client, LENGTH, 1 << 16, || thread::sleep(Duration::from_millis(10)));
+        });
+        assert_nothing_lost(&client);
+    }
 }
 
 fn tiny_buffer() {
@@ -109,11 +114,13 @@ fn tiny_buffer() {
 
 fn one_byte_writes() {
     let _bpfecho = start();
-    for no_delay in [false, true] {
-        let client = connect(V4, "cubic");
-        client.set_nodelay(no_delay).unwrap();
-        stream::exchange(&client, 1_000_000, 1);
-        assert_nothing_lost(&client);
+    for (address, congestion_control) in KINDS {
+        for no_delay in [false, true] {
+            let client = connect(address, congestion_control);
+            client.set_nodelay(no_delay).unwrap();
+            stream::exchange(&client, 1_000_000, 1);
+            assert_nothing_lost(&client);
+        }
     }
 }
 
@@ -122,7 +129,8 @@ fn sixteen() {
     thread::scope(|scope| {
         for index in 0..16 {
             scope.spawn(move || {
-                let client = connect(if index % 2 == 0 { V4 } else { V6 }, "cubic");
+                let (address, congestion_control) = KINDS[index % 2];
+                let client = connect(address, congestion_control);
                 stream::exchange(&client, GIB / 8, 1 << 16);
             });
         }
@@ -142,8 +150,8 @@ fn fill(client: &TcpStream, size: usize) -> u64 {
 
 fn full_window() {
     let _bpfecho = start();
-    for address in [V4, V6] {
-        let client = connect(address, "cubic");
+    for (address, congestion_control) in KINDS {
+        let client = connect(address, congestion_control);
         let filled = fill(&client, 1 << 16);
         // What is under test is that time passes with a closed window, and that probes keep it alive.
         thread::sleep(Duration::from_secs(5));
@@ -163,10 +171,18 @@ fn finish(client: &TcpStream, filled: u64, length: u64) {
 
 fn nothing_read() {
     let _bpfecho = start();
-    for buffer in [4096, 20_000, 100_000, 212_992] {
-        for size in [16, 100, 1000, 5000] {
+    for (buffer, sizes) in [
+        (Some(4096), &[1, 100, 1000][..]),
+        (Some(20_000), &[1, 100, 1000, 5000]),
+        (Some(100_000), &[16, 100, 1000, 5000]),
+        (Some(212_992), &[16, 100, 1000, 5000]),
+        (None, &[5000, 50_000]),
+    ] {
+        for &size in sizes {
             let (socket, address) = stream::socket(V4);
-            socket.set_recv_buffer_size(buffer).unwrap();
+            if let Some(buffer) = buffer {
+                socket.set_recv_buffer_size(buffer).unwrap();
+            }
             socket.set_tcp_nodelay(true).unwrap();
             socket.connect(&address).unwrap();
             let client = TcpStream::from(socket);
