@@ -41,8 +41,9 @@ pub(crate) fn find(packet: &Packet, length: usize) -> Found {
         return found;
     }
     let mut walk = Walk { packet, length, offset: 0, found };
-    // Twelve options, each NOP counted as one. What lies behind is not negotiated, which is always allowed.
-    let _ = walk.four_steps() && walk.four_steps() && walk.four_steps();
+    // Eight options, each NOP counted as one, as many as any common system puts into a SYN. What lies behind is
+    // not negotiated, which is always allowed. Each further step would cost the verifier milliseconds.
+    let _ = walk.four_steps() && walk.four_steps();
     walk.found
 }
 
@@ -127,7 +128,13 @@ impl Found {
     /// refused, and so is SACK, whose blocks would name places in the other sequence space. The answer's
     /// MSS is at most `max_mss` bytes.
     #[inline(always)]
-    pub(crate) fn answer_syn(&self, packet: &mut Packet, length: usize, max_mss: u32, edit: &mut Edit) {
+    pub(crate) fn answer_syn(
+        &self,
+        packet: &mut Packet,
+        length: usize,
+        max_mss: u32,
+        edit: &mut Edit,
+    ) -> Option<()> {
         let mss = read::<Be16>(packet, self.mss);
         let scale = read::<[u8; 1]>(packet, self.window_scale);
         let timestamp = read::<Be32>(packet, self.timestamps);
@@ -136,19 +143,20 @@ impl Found {
         let mut writer = Writer { packet, words: length / 4, edit };
         if let Some(mss) = mss {
             let [_, _, high, low] = u32::from(mss.get()).min(max_mss).to_be_bytes();
-            writer.put(Be32([MSS, MSS_LENGTH as u8, high, low]));
+            writer.put(Be32([MSS, MSS_LENGTH as u8, high, low]))?;
         }
         if let Some([scale]) = scale {
-            writer.put(Be32([NOP, WINDOW_SCALE, WINDOW_SCALE_LENGTH as u8, scale.min(MAX_SCALE)]));
+            writer.put(Be32([NOP, WINDOW_SCALE, WINDOW_SCALE_LENGTH as u8, scale.min(MAX_SCALE)]))?;
         }
         if let Some(timestamp) = timestamp {
-            writer.put(ALIGNED_TIMESTAMPS);
-            writer.put(timestamp);
-            writer.put(timestamp);
+            writer.put(ALIGNED_TIMESTAMPS)?;
+            writer.put(timestamp)?;
+            writer.put(timestamp)?;
         }
         for _ in 0..MAX_WORDS {
-            writer.put(NOPS);
+            writer.put(NOPS)?;
         }
+        Some(())
     }
 }
 
@@ -160,15 +168,17 @@ struct Writer<'w, 'p> {
 }
 
 impl Writer<'_, '_> {
+    /// Writes one word; `None` if there is no more room.
     #[inline(always)]
-    fn put(&mut self, word: Be32) {
-        if self.words != 0
-            && let Some(slot) = self.packet.take::<Be32>()
-        {
-            self.words -= 1;
-            self.edit.replace(slot.word(), word.word());
-            *slot = word;
+    fn put(&mut self, word: Be32) -> Option<()> {
+        if self.words == 0 {
+            return None;
         }
+        let slot = self.packet.take::<Be32>()?;
+        self.words -= 1;
+        self.edit.replace(slot.word(), word.word());
+        *slot = word;
+        Some(())
     }
 }
 

@@ -230,7 +230,7 @@ fn tcp(host: &impl Host, datagram: &mut Datagram, ports: &mut Ports, packet: &mu
         tcp.flags = flag::SYN | flag::ACK;
         edit.replace(old, tcp.offset_flags_word());
         let overhead = datagram.transport - size_of::<Ethernet>() as u32 + Tcp::LENGTH as u32;
-        found.answer_syn(packet, options_length, host.mtu().saturating_sub(overhead), &mut edit);
+        let _ = found.answer_syn(packet, options_length, host.mtu().saturating_sub(overhead), &mut edit);
     } else {
         let segment = Segment {
             sequence,
