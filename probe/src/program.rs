@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use core::mem::transmute;
-use core::ptr::{addr_of_mut, read_volatile};
+use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use crate::abi::{Address, COUNTERS, Counters, map};
 use crate::packet::Packet;
@@ -13,7 +13,9 @@ use crate::reflect::{Finish, Host, Outcome, reflect};
 #[repr(C)]
 pub struct SkBuff {
     len: u32,
-    unused: [u32; 18],
+    unused: [u32; 11],
+    cb: [u32; 5],
+    unused_behind: [u32; 2],
     data: u32,
     data_end: u32,
 }
@@ -127,7 +129,9 @@ mod helper {
 }
 
 /// The hook as the rules see it.
-struct TrafficControl;
+struct TrafficControl {
+    skb: *mut SkBuff,
+}
 
 impl Host for TrafficControl {
     #[inline(always)]
@@ -155,6 +159,17 @@ impl Host for TrafficControl {
     #[inline(always)]
     fn mtu(&self) -> u32 {
         setting!(bpfecho_mtu) as u32
+    }
+
+    #[inline(always)]
+    fn forget(&self, value: u32) -> u32 {
+        // SAFETY: these fields are scratch memory for programs on this hook, of which the verifier does not
+        // keep track. Only packets that are ours come here, so no other program's notes are lost.
+        unsafe {
+            let scratch = &raw mut (*self.skb).cb[0];
+            write_volatile(scratch, value);
+            read_volatile(scratch)
+        }
     }
 }
 
@@ -189,7 +204,7 @@ pub extern "C" fn bpfecho_lo(skb: *mut SkBuff) -> i32 {
         let end = read_volatile(&raw const (*skb).data_end) as usize as *mut u8;
         (Packet::from_raw(start, end), (*skb).len)
     };
-    match reflect(&TrafficControl, packet, length) {
+    match reflect(&TrafficControl { skb }, packet, length) {
         Outcome::NotOurs => verdict::UNSPEC,
         Outcome::Passed(reason) => {
             count(&[(reason as usize, 1)]);
