@@ -12,6 +12,7 @@ use bpfecho::echo::Echo;
 use etherparse::checksum::Sum16BitWords;
 use loader::Errno;
 use packets::golden::{SEQUENCE, TSECR, TSVAL, aligned_timestamps, syn, syn_ack};
+use packets::random::{Random, damage, segment_with};
 use packets::*;
 use probe::abi::{Counter, Counters};
 use probe::reflect::Outcome;
@@ -458,74 +459,29 @@ fn mutated(random: &mut Random) -> Vec<u8> {
     }
     if random.chance(20) {
         let words = random.below(11);
-        route.options = bytes(random, words * 4);
+        route.options = random.bytes(words * 4);
     }
     if random.chance(5) && route.from.is_ipv6() {
-        let header = [&[[TCP, UDP][random.below(2)], 0][..], &bytes(random, 6)].concat();
+        let header = [&[[TCP, UDP][random.below(2)], 0][..], &random.bytes(6)].concat();
         route.extension = Some(([0, 43, 44, 51, 60][random.below(5)], header));
     }
     let length = [0, 0, 1, 3, random.below(64), random.below(1300)][random.below(6)];
-    let payload = bytes(random, length);
+    let payload = random.bytes(length);
     let mut frame = if random.chance(20) {
         udp(&route, &payload)
     } else {
         let flags = [SYN, SYN | ECE | CWR, ACK, ACK | PSH, FIN | ACK, RST | ACK, random.byte()];
-        let sequence = random.number() as u32;
-        let scale = (random.below(16) as u32) << 28;
-        let in_flight = [0, 0, 1, u32::MAX, random.below(1 << 27) as u32][random.below(5)];
-        Tcp {
-            sequence,
-            acknowledgment: sequence.wrapping_add(scale).wrapping_sub(in_flight),
-            accurate_ecn: random.chance(10),
-            window: random.number() as u16 >> random.below(16),
-            urgent: random.number() as u16,
-            options: tcp_options(random),
-            payload,
-            ..Tcp::new(&route, flags[random.below(flags.len())])
-        }
-        .frame()
+        let flags = flags[random.below(flags.len())];
+        segment_with(random, &route, flags, payload).frame()
     };
     if random.chance(60) {
-        for _ in 0..1 + random.below(4) {
-            let place = random.below(frame.len().min(120));
-            match random.below(3) {
-                0 => frame[place] = random.byte(),
-                1 => frame[place] ^= 1 << random.below(8),
-                _ => frame[place] = [0, 1, 4, 0x7f, 0x80, 0xff][random.below(6)],
-            }
-        }
+        damage(random, &mut frame, 120);
     }
     if random.chance(15) {
         frame.truncate(ETHERNET + random.below(frame.len() - ETHERNET));
     }
     frame.truncate(1500);
     frame
-}
-
-fn bytes(random: &mut Random, length: usize) -> Vec<u8> {
-    (0..length).map(|_| random.byte()).collect()
-}
-
-/// Options in random order, at even and odd places, some of them broken.
-fn tcp_options(random: &mut Random) -> Vec<u8> {
-    let mut options = Vec::new();
-    for _ in 0..random.below(7) {
-        let length = random.below(12);
-        let option = match random.below(9) {
-            0 | 1 => vec![1],
-            2 => [&[2, 4][..], &bytes(random, 2)].concat(),
-            3 => vec![3, 3, random.below(16) as u8],
-            4 => vec![4, 2],
-            5 | 6 => [&[8, 10][..], &bytes(random, 8)].concat(),
-            7 => [&[253, length as u8 + 2][..], &bytes(random, length)].concat(),
-            _ => vec![random.byte(), random.below(40) as u8],
-        };
-        if options.len() + option.len() <= 40 {
-            options.extend(option);
-        }
-    }
-    options.resize(options.len().next_multiple_of(4), random.below(2) as u8);
-    options
 }
 
 fn name() {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use etherparse::{TcpOptionElement, TcpSlice};
 use probe::reflect::Outcome;
+use support::random::Random;
 use support::*;
 
 const MSS: u64 = 1400;

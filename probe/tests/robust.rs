@@ -5,6 +5,7 @@ mod support;
 
 use probe::packet::Packet;
 use probe::reflect::{Finish, Outcome, reflect};
+use support::random::{Random, damage, segment_with};
 use support::*;
 
 /// Runs one packet of `length` bytes of which `frame` is the linear part. Returns whether it was reflected.
@@ -40,40 +41,12 @@ fn header_checksum_is_right(frame: &[u8]) -> bool {
     etherparse::checksum::Sum16BitWords::new().add_slice(header).ones_complement() == 0
 }
 
-fn bytes(random: &mut Random, length: usize) -> Vec<u8> {
-    (0..length).map(|_| random.byte()).collect()
-}
-
-/// Options as they come, in random order; timestamps at even places only.
-fn options(random: &mut Random) -> Vec<u8> {
-    let mut options = Vec::new();
-    for _ in 0..random.below(7) {
-        let option = match random.below(9) {
-            0 | 1 => vec![1],
-            2 => [&[2, 4][..], &bytes(random, 2)].concat(),
-            3 => vec![3, 3, random.below(16) as u8],
-            4 => vec![4, 2],
-            5 | 6 => [&[8, 10][..], &bytes(random, 8)].concat(),
-            7 => {
-                let length = random.below(12);
-                [&[253, length as u8 + 2][..], &bytes(random, length)].concat()
-            }
-            _ => vec![random.byte() | 0x10, random.below(40) as u8],
-        };
-        if options.len() + option.len() <= 40 {
-            options.extend(option);
-        }
-    }
-    options.resize(options.len().next_multiple_of(4), random.below(2) as u8);
-    options
-}
-
 fn route(random: &mut Random) -> Route {
     let [v4, v6] = routes();
     let mut route = if random.chance(50) { v4 } else { v6 };
     route.from.set_port(random.number() as u16);
     let words = if random.chance(70) { 0 } else { random.below(11) };
-    route.options = bytes(random, words * 4);
+    route.options = random.bytes(words * 4);
     route
 }
 
@@ -81,25 +54,15 @@ fn route(random: &mut Random) -> Route {
 fn segment(random: &mut Random) -> Tcp {
     let flags =
         [SYN, SYN | ECE | CWR, ACK, ACK | PSH, FIN | ACK, ACK, ACK | PSH, random.byte()][random.below(8)];
-    let sequence = random.number() as u32;
-    let delta = (random.below(16) as u32) << 28;
-    let ahead = [0, 0, 1, u32::MAX, random.below(1 << 27) as u32][random.below(5)];
     let length = [0, 0, 1, 3, random.below(64), random.below(1500)][random.below(6)];
-    Tcp {
-        sequence,
-        acknowledgment: sequence.wrapping_add(delta).wrapping_sub(ahead),
-        accurate_ecn: random.chance(10),
-        window: random.number() as u16 >> random.below(16),
-        urgent: random.number() as u16,
-        options: options(random),
-        payload: bytes(random, length),
-        ..Tcp::new(&route(random), flags)
-    }
+    let payload = random.bytes(length);
+    let route = route(random);
+    segment_with(random, &route, flags, payload)
 }
 
 fn datagram(random: &mut Random) -> Vec<u8> {
     let length = random.below(64);
-    let payload = bytes(random, length);
+    let payload = random.bytes(length);
     udp(&route(random), &payload)
 }
 
@@ -114,7 +77,7 @@ fn random_bytes_are_never_changed_by_half() {
     let (server, mut random) = (Server::usual(), Random(1));
     for _ in 0..100_000 {
         let length = random.below(160);
-        let mut frame = bytes(&mut random, length);
+        let mut frame = random.bytes(length);
         // Mostly something that looks like IP at first.
         if length > 34 && random.chance(90) {
             let v4 = random.chance(50);
@@ -155,16 +118,9 @@ fn broken_packets_are_answered_whole_or_not_at_all() {
     let mut reflected = 0;
     for _ in 0..120_000 {
         let mut frame = if random.chance(80) { segment(&mut random).frame() } else { datagram(&mut random) };
-        for _ in 0..1 + random.below(4) {
-            // Rather the headers than the payload.
-            let limit = if random.chance(80) { frame.len().min(100) } else { frame.len() };
-            let place = random.below(limit);
-            match random.below(3) {
-                0 => frame[place] = random.byte(),
-                1 => frame[place] ^= 1 << random.below(8),
-                _ => frame[place] = [0, 1, 4, 0x7f, 0x80, 0xff][random.below(6)],
-            }
-        }
+        // Rather the headers than the payload.
+        let limit = if random.chance(80) { 100 } else { frame.len() };
+        damage(&mut random, &mut frame, limit);
         let length = frame.len();
         if random.chance(30) {
             frame.truncate(random.below(length));

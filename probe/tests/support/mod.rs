@@ -4,6 +4,7 @@
 #![allow(dead_code)] // every test program uses a part of this
 
 pub(crate) mod golden;
+pub(crate) mod random;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -343,30 +344,4 @@ pub(crate) fn checksum_is_right(frame: &[u8]) -> Option<bool> {
     let length = (transport.len() as u32).to_be_bytes();
     let sum = Sum16BitWords::new().add_slice(addresses).add_4bytes(length).add_2bytes([0, protocol]);
     Some(sum.add_slice(transport).ones_complement() == 0)
-}
-
-/// A small generator of random numbers (SplitMix64): the same numbers on every machine.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `limit`.
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.number() % limit as u64) as usize
-    }
-
-    pub(crate) fn byte(&mut self) -> u8 {
-        self.number() as u8
-    }
-
-    pub(crate) fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
 }
