@@ -138,7 +138,7 @@ impl Found {
     /// Writes the options of the answer to a SYN over its `length` bytes of options at the cursor: MSS, window
     /// scale and timestamps if the client offers them, and NOP for all else. Whatever is unknown is thus
     /// refused, and so is SACK, whose blocks would name places in the other sequence space. The answer's
-    /// MSS is at most `max_mss` bytes.
+    /// MSS is at most `max_mss` bytes. Ends, with `None`, where the room does.
     #[inline(always)]
     pub(crate) fn answer_syn(
         &self,

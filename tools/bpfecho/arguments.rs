@@ -98,6 +98,10 @@ impl fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 /// Reads the arguments behind the program's name.
+///
+/// # Errors
+///
+/// [`UsageError`] for what is not understood, contradicts itself, or leaves nothing to echo.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
     let arguments = arguments
         .map(|argument| {
@@ -141,11 +145,7 @@ impl Arguments {
             }
         }
         // The flags keep their defaults as long as no address is given in the other way.
-        let ipv4_default = if self.words.is_empty() || (ipv4.is_empty() && ipv6.is_empty()) {
-            Some(Ipv4Addr::LOCALHOST)
-        } else {
-            None
-        };
+        let ipv4_default = (ipv4.is_empty() && ipv6.is_empty()).then_some(Ipv4Addr::LOCALHOST);
         let ipv4 = same_twice("IPv4 address", ipv4, self.ipv4.as_deref().map(parse_ipv4).transpose()?)?
             .unwrap_or_else(|| ipv4_default.into_iter().collect());
         let ipv6 = same_twice("IPv6 address", ipv6, self.ipv6.as_deref().map(parse_ipv6).transpose()?)?

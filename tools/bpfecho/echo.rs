@@ -77,6 +77,10 @@ impl Echo {
     /// Loads the program for `addresses` and `ports`, of which there is at least one each and no port is zero,
     /// and for an interface with an MTU of `mtu` bytes. With `verbose` the log of a program that the kernel
     /// rejects is complete.
+    ///
+    /// # Errors
+    ///
+    /// [`EchoError`] with what the kernel refused; nothing is left in it then.
     pub fn load(addresses: &[IpAddr], ports: &[u16], mtu: u32, verbose: bool) -> Result<Self, EchoError> {
         let object = Object::parse(PROBE)?;
         let create = |name: &'static str, entries: Option<u32>| {
@@ -112,6 +116,10 @@ impl Echo {
     }
 
     /// Attaches the program where it turns round what is sent on `interface`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`NetlinkError`]; nothing is left behind then.
     pub fn attach(&self, interface: &Interface) -> Result<Attachment, NetlinkError> {
         Attachment::new(interface.index, Side::Egress, &self.program, &self.filter_name)
     }
@@ -122,6 +130,10 @@ impl Echo {
     }
 
     /// What was counted so far, the sum of all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`EchoError::Map`].
     pub fn counters(&self) -> Result<Counters, EchoError> {
         let mut sums = [0; abi::COUNTERS];
         for cpu in self.counters.lookup_per_cpu(&0u32.to_ne_bytes())? {
@@ -135,6 +147,10 @@ impl Echo {
     /// Removes filters of the same name as this program's from `interface`, which a killed run for the same
     /// addresses and ports has left behind. For a caller that knows that no other run is alive, and while this
     /// program is not attached.
+    ///
+    /// # Errors
+    ///
+    /// Any [`NetlinkError`]; that there is no filter is none.
     pub fn remove_leftovers(&self, interface: IfIndex) -> Result<(), NetlinkError> {
         if self.filter_name.len() == FILTER_NAME_LENGTH {
             return Ok(()); // cut off: it may be another's

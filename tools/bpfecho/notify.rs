@@ -7,6 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Tells the service manager, if there is one, that the service is ready.
+///
+/// # Errors
+///
+/// That of the socket: the name is no address, or nobody listens there.
 pub fn ready() -> io::Result<()> {
     let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let address = match name.as_bytes() {

@@ -89,6 +89,10 @@ impl std::error::Error for HoldError {}
 /// Holds each of `ports` on each of `addresses` for TCP and UDP. Addresses that are not this host's own cannot
 /// be held, nor served by anything else here, and are left out. `interface` is the index of the interface, for
 /// link-local addresses.
+///
+/// # Errors
+///
+/// [`HoldError`] for the first port that cannot be had; none is held then.
 pub fn hold(addresses: &[IpAddr], ports: &[u16], interface: u32) -> Result<HeldPorts, HoldError> {
     let mut sockets = Vec::new();
     let mut complete = true;

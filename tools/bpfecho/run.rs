@@ -73,6 +73,10 @@ impl From<NetlinkError> for RunError {
 }
 
 /// Echoes what `request` names until a signal ends it.
+///
+/// # Errors
+///
+/// [`RunError`]; what was attached is detached again.
 pub fn run(request: &Request) -> Result<(), RunError> {
     let say = |level: Verbosity, text: &dyn fmt::Display| {
         let wanted = match level {

@@ -18,6 +18,10 @@ pub struct EndSignals(libc::sigset_t);
 impl EndSignals {
     /// Holds back SIGINT, SIGTERM and SIGHUP from now on, so that one which comes during the start does not
     /// leave half of it behind. A SIGHUP that is ignored stays so: that is what nohup(1) is for.
+    ///
+    /// # Errors
+    ///
+    /// That of sigaction(2) or sigprocmask(2).
     pub fn hold_back() -> Result<Self, Errno> {
         // SAFETY: each call gets valid pointers, and the set is initialised by `sigemptyset` before it is used.
         unsafe {
@@ -37,6 +41,10 @@ impl EndSignals {
     }
 
     /// Waits for one of them.
+    ///
+    /// # Errors
+    ///
+    /// That of sigwaitinfo(2), other than EINTR.
     pub fn wait(&self) -> Result<(), Errno> {
         // SAFETY: the set is initialised; where no information is wanted, the pointer may be null.
         while let Err(error) = check(unsafe { libc::sigwaitinfo(&self.0, null_mut()) }) {
@@ -59,6 +67,11 @@ pub enum Protocol {
 
 /// A socket that is bound to `address` and does nothing else, so that nobody can serve it. `scope` is the
 /// interface of an IPv6 link-local address.
+///
+/// # Errors
+///
+/// That of socket(2), setsockopt(2) or bind(2): EADDRINUSE if something serves the port, EADDRNOTAVAIL if the
+/// address is not this host's.
 pub fn hold_port(protocol: Protocol, address: SocketAddr, scope: u32) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let kind = if protocol == Protocol::Tcp { libc::SOCK_STREAM } else { libc::SOCK_DGRAM };
