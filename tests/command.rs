@@ -9,6 +9,8 @@ mod neighbours;
 #[path = "command/shim.rs"]
 mod shim;
 mod support;
+#[path = "command/wire.rs"]
+mod wire;
 
 use std::net::UdpSocket;
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         test("a_port_in_use_is_refused", errors::port_in_use).needs(&["tc"]),
         test("a_port_of_another_bpfecho_is_refused", errors::port_in_use_by_another_bpfecho).needs(&["tc"]),
         test("force_echoes_in_front_of_a_server", errors::force),
+        test("ports_may_need_more_descriptors", errors::descriptors).needs(&["tc"]),
         test("a_kernel_that_lacks_a_part", errors::kernel_without).needs(&["cc", "tc"]),
         test("each_signal_ends_it_and_nothing_is_left", lifecycle::signals).needs(&["tc"]),
         test("the_summary_counts_everything", lifecycle::summary),
@@ -44,6 +47,12 @@ fn main() -> ExitCode {
             .needs(&["tc"]),
         test("our_filter_may_be_gone_or_replaced", neighbours::our_filter_is_gone_or_replaced).needs(&["tc"]),
         test("leftovers_of_a_killed_run_are_removed", neighbours::leftovers).needs(&["tc"]),
+        test("several_interfaces", wire::attached_and_detached).needs(&["ip", "tc"]),
+        test("an_interface_without_ethernet", wire::tunnel).needs(&["ip", "tc"]),
+        test("what_may_not_be_meant_is_said", wire::warnings).needs(&["ip", "tc"]),
+        test("all_multicast_lasts_as_long_as_the_run", wire::all_multicast).needs(&["ip", "tc"]),
+        test("ports_are_held_on_own_addresses", wire::held_ports).needs(&["ip", "tc"]),
+        test("leftovers_on_several_interfaces", wire::leftovers).needs(&["ip", "tc"]),
     ])
 }
 

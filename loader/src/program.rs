@@ -22,6 +22,9 @@ const NAME_LENGTH: usize = 15;
 /// Bytes by which a program may lengthen a packet in a test run.
 const TEST_RUN_GROWTH: usize = 512;
 
+/// BPF_F_TEST_SKB_CHECKSUM_COMPLETE.
+const CHECKSUM_COMPLETE: u32 = 1 << 2;
+
 /// What kind of program to load, `enum bpf_prog_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgramKind {
@@ -48,11 +51,14 @@ pub struct TestInput<'a> {
     pub context: &'a [u8],
     /// How often to run; all runs but the first see the packet as the one before left it.
     pub repeat: u32,
+    /// Whether the packet comes with a checksum over all of it (CHECKSUM_COMPLETE), as from a network card,
+    /// which the program has to keep right (6.16+).
+    pub checksum_complete: bool,
 }
 
 impl<'a> From<&'a [u8]> for TestInput<'a> {
     fn from(packet: &'a [u8]) -> Self {
-        Self { packet, context: &[], repeat: 1 }
+        Self { packet, context: &[], repeat: 1, checksum_complete: false }
     }
 }
 
@@ -153,12 +159,14 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`ProgramError`]; EINVAL for a packet of less than 14 bytes, ENOSPC when the program lengthens it
-    /// by more than 512.
+    /// [`ProgramError`]; EINVAL for a packet of less than 14 bytes and for `checksum_complete` before 6.16,
+    /// EBADMSG when the program left that checksum wrong, ENOSPC when it lengthens the packet by more than
+    /// 512.
     pub fn test_run<'a>(&self, input: impl Into<TestInput<'a>>) -> Result<TestRun, ProgramError> {
-        let TestInput { packet, context, repeat } = input.into();
+        let TestInput { packet, context, repeat, checksum_complete } = input.into();
+        let flags = if checksum_complete { CHECKSUM_COMPLETE } else { 0 };
         let room = packet.len().saturating_add(TEST_RUN_GROWTH);
-        let output = sys::run_program(&self.fd, &RunInput { packet, context, repeat, room })
+        let output = sys::run_program(&self.fd, &RunInput { packet, context, repeat, flags, room })
             .map_err(|errno| self.error("test run", errno))?;
         Ok(TestRun {
             verdict: output.result.cast_signed(),

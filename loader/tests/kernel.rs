@@ -5,13 +5,14 @@ mod objects;
 
 use std::error::Error;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 use std::thread;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use loader::tc::{
-    Action, Attachment, Clsact, Filter, FilterInfo, IfIndex, Netlink, NetlinkError, Side, filters, remove,
-    remove_named,
+    Action, Attachment, Clsact, Filter, FilterInfo, IfIndex, InterfaceAddress, LinkKind, Netlink,
+    NetlinkError, Side, filters, remove, remove_named,
 };
 use loader::{Errno, Map, MapDefinition, MapError, Object, Program, ProgramKind, TestInput};
 
@@ -31,8 +32,9 @@ fn main() {
         ($($name:ident)*) => { [$((stringify!($name), $name as fn() -> Outcome)),*] };
     }
     let tests = tests! {
-        array_map per_cpu_map hash_map refused_maps linked_map_and_constant subprogram test_run verifier_rejection
-        interfaces attach_and_detach_both_sides drop_detaches foreign_filters_survive
+        array_map per_cpu_map hash_map lru_hash_map trie refused_maps linked_map_and_constant subprogram test_run
+        checksum_complete verifier_rejection interfaces addresses_and_gateways all_multicast
+        attach_and_detach_both_sides drop_detaches foreign_filters_survive
         attaching_next_to_priority_one clsact_in_use_stays clsact_of_others_stays
         qdisc_removed_by_others filter_replaced_by_others ingress_qdisc_in_the_way failed_attach_leaves_nothing
         leftovers_are_found_and_removed no_such_interface filter_names no_descriptors_are_left
@@ -134,6 +136,36 @@ fn hash_map() -> Outcome {
     Ok(())
 }
 
+/// The least recently used entry makes room. The kernel keeps some room per CPU, so more than one goes.
+fn lru_hash_map() -> Outcome {
+    let map = Map::create(&MapDefinition { max_entries: 64, ..definition("lru", 9, 4, 4) })?;
+    for key in 0..1000_u32 {
+        map.update(&key.to_ne_bytes(), &key.to_ne_bytes())?;
+    }
+    assert_eq!(map.lookup(&999_u32.to_ne_bytes())?, Some(999_u32.to_ne_bytes().to_vec()));
+    assert_eq!(map.lookup(&0_u32.to_ne_bytes())?, None);
+    Ok(())
+}
+
+/// The longest prefix decides.
+fn trie() -> Outcome {
+    const NO_PREALLOC: u32 = 1;
+    let shape = MapDefinition { flags: NO_PREALLOC, max_entries: 2, ..definition("trie", 11, 8, 4) };
+    let map = Map::create(&shape)?;
+    let key = |length: u32, address: [u8; 4]| [length.to_ne_bytes(), address].concat();
+    map.update(&key(8, [10, 0, 0, 0]), &[1, 0, 0, 0])?;
+    map.update(&key(32, [10, 0, 0, 5]), &[2, 0, 0, 0])?;
+    for (address, value) in [([10, 0, 0, 5], Some(2)), ([10, 0, 0, 6], Some(1)), ([11, 0, 0, 5], None)] {
+        let found = map.lookup(&key(32, address))?;
+        assert_eq!(found, value.map(|value: u8| vec![value, 0, 0, 0]), "{address:?}");
+    }
+    let error = map.update(&key(16, [10, 0, 0, 0]), &[3, 0, 0, 0]).expect_err("a third entry");
+    assert_eq!(error.to_string(), "map \"trie\": update: ENOSPC");
+    let error = Map::create(&MapDefinition { flags: 0, ..shape }).expect_err("without BPF_F_NO_PREALLOC");
+    assert!(matches!(error, MapError::Create { errno: Errno::EINVAL, .. }), "{error}");
+    Ok(())
+}
+
 fn refused_maps() -> Outcome {
     let empty = MapDefinition { max_entries: 0, ..definition("empty", 2, 4, 8) };
     let error = Map::create(&empty).expect_err("no entries");
@@ -205,7 +237,7 @@ fn test_run() -> Outcome {
     let packet: Vec<u8> = (0..100).collect();
     let run = program.test_run(&packet)?;
     assert_eq!((run.verdict, run.packet), (-1, packet.clone()));
-    assert_eq!(program.test_run(TestInput { packet: &packet, context: &[], repeat: 1000 })?.verdict, -1);
+    assert_eq!(program.test_run(TestInput { repeat: 1000, ..TestInput::from(&packet) })?.verdict, -1);
     assert!(program.id()? > 0);
     assert_eq!(program.name(), "test_program");
     let error = program.test_run(&[0; 13]).expect_err("no room for an Ethernet header");
@@ -215,7 +247,34 @@ fn test_run() -> Outcome {
     let program = load(&[instruction(0x61, 0, 1, 8, 0), exit()])?;
     let mut context = vec![0; 192];
     context[8..12].copy_from_slice(&77_u32.to_ne_bytes());
-    assert_eq!(program.test_run(TestInput { packet: &packet, context: &context, repeat: 1 })?.verdict, 77);
+    assert_eq!(program.test_run(TestInput { context: &context, ..TestInput::from(&packet) })?.verdict, 77);
+    Ok(())
+}
+
+/// The kernel compares its checksum of the packet with what the program has made of it.
+fn checksum_complete() -> Outcome {
+    // r2 = skb->data; r3 = skb->data_end; if r2 + 60 <= r3 { *(u8 *)(r2 + 50) = 7 }
+    let write = [
+        instruction(0x61, 2, 1, 76, 0),
+        instruction(0x61, 3, 1, 80, 0),
+        instruction(0xbf, 4, 2, 0, 0),
+        instruction(0x07, 4, 0, 0, 60),
+        instruction(0x2d, 4, 3, 1, 0),
+        instruction(0x72, 2, 0, 50, 7),
+        mov(0),
+        exit(),
+    ];
+    let packet = [0; 64];
+    let input = TestInput { checksum_complete: true, ..TestInput::from(&packet) };
+    match passing()?.test_run(input) {
+        // Before 6.16.
+        Err(error) if error.errno() == Errno::EINVAL => return Ok(()),
+        run => assert_eq!(run?.verdict, -1),
+    }
+    let program = load(&write)?;
+    assert_eq!(program.test_run(&packet)?.packet[50], 7);
+    let error = program.test_run(input).expect_err("the checksum is not that of the packet any more");
+    assert_eq!(error.to_string(), "program \"test_program\": test run: EBADMSG");
     Ok(())
 }
 
@@ -236,7 +295,56 @@ fn verifier_rejection() -> Outcome {
 fn interfaces() -> Outcome {
     let interfaces = Netlink::open()?.interfaces()?;
     let lo = interfaces.iter().find(|interface| interface.name == "lo").ok_or("no lo")?;
-    assert_eq!((lo.index, lo.mtu, lo.loopback, lo.up), (LO, 65536, true, false));
+    assert_eq!((lo.index, lo.mtu, lo.link, lo.up), (LO, 65536, LinkKind::Loopback, false));
+    assert!(!lo.all_multicast);
+    ip("link add eth7 address 02:00:00:00:00:07 type veth peer name eth8")?;
+    ip("tuntap add tun7 mode tun")?;
+    let interfaces = Netlink::open()?.interfaces()?;
+    let find = |name: &str| interfaces.iter().find(|interface| interface.name == name).ok_or("not there");
+    assert_eq!((find("eth7")?.link, find("eth7")?.mac), (LinkKind::Ethernet, Some([2, 0, 0, 0, 0, 7])));
+    assert_eq!((find("tun7")?.link, find("tun7")?.mac), (LinkKind::None, None));
+    Ok(())
+}
+
+fn addresses_and_gateways() -> Outcome {
+    let mut netlink = Netlink::open()?;
+    assert_eq!(netlink.addresses()?, []);
+    assert_eq!(netlink.gateways()?, <[IpAddr; 0]>::default());
+    ip("link add eth7 type veth peer name eth8")?;
+    ip("address add 10.7.0.5/24 broadcast 10.7.0.255 dev eth7")?;
+    ip("address add 10.8.0.5 peer 10.8.0.6/32 dev eth7")?;
+    ip("address add fd00:7::5/64 dev eth7 nodad")?;
+    ip("link set eth7 up")?;
+    ip("link set eth8 up")?;
+    let addresses = netlink.addresses()?;
+    let index = addresses.first().ok_or("no address")?.interface;
+    let listed = |address: &str, prefix_length, broadcast| {
+        let address = address.parse().expect("an address");
+        addresses.contains(&InterfaceAddress { interface: index, address, prefix_length, broadcast })
+    };
+    assert!(listed("10.7.0.5", 24, Some(Ipv4Addr::new(10, 7, 0, 255))), "{addresses:?}");
+    assert!(listed("10.8.0.5", 32, None), "{addresses:?}");
+    assert!(listed("fd00:7::5", 64, None), "{addresses:?}");
+    ip("route add default via 10.7.0.1")?;
+    ip("route add 10.80.0.0/16 via 10.7.0.1 table 80")?;
+    ip("route add 10.81.0.0/16 nexthop via 10.7.0.2 nexthop via 10.7.0.3")?;
+    ip("route add 10.82.0.0/16 via inet6 fd00:7::9 dev eth7")?;
+    ip("route add fd00:80::/64 via fd00:7::1")?;
+    let gateways: Vec<String> = netlink.gateways()?.iter().map(ToString::to_string).collect();
+    assert_eq!(gateways, ["10.7.0.1", "10.7.0.2", "10.7.0.3", "fd00:7::1", "fd00:7::9"]);
+    Ok(())
+}
+
+fn all_multicast() -> Outcome {
+    let mut netlink = Netlink::open()?;
+    for on in [true, true, false] {
+        netlink.set_all_multicast(LO, on)?;
+        let interfaces = netlink.interfaces()?;
+        let lo = interfaces.first().ok_or("no lo")?;
+        assert_eq!((lo.all_multicast, lo.up), (on, false));
+    }
+    let error = netlink.set_all_multicast(IfIndex(4711), true).expect_err("no interface");
+    assert!(error.to_string().starts_with("interface 4711: switching all-multicast on: ENODEV"), "{error}");
     Ok(())
 }
 
@@ -457,6 +565,15 @@ fn no_descriptors_are_left() -> Outcome {
         assert!(!marks.iter().any(|mark| text.contains(mark)), "{text}");
     }
     Ok(())
+}
+
+/// Runs iproute2's ip in this thread's namespace.
+fn ip(arguments: &str) -> Outcome {
+    let output = Command::new("ip").args(arguments.split(' ')).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 /// Runs iproute2's tc in this thread's namespace.

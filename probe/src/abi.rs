@@ -1,7 +1,9 @@
-//! The contract between the program in the kernel and the process that loads it: names, sizes, counters.
+//! The contract between the programs in the kernel and the process that loads them: names, sizes, counters.
 
-/// The name of the program that sits on the egress hook of loopback.
+/// The name of the program on the egress hook of loopback.
 pub const LOOPBACK_PROGRAM: &str = "bpfecho_lo";
+/// The name of the program on the ingress hook of every other interface.
+pub const WIRE_PROGRAM: &str = "bpfecho_wire";
 
 /// The settings: symbols without a definition, whose *address* the loader's relocation replaces by a value.
 ///
@@ -14,29 +16,103 @@ pub mod setting {
     pub const LAST_PORT: &str = "bpfecho_last_port";
     /// The MTU of the interface, in bytes.
     pub const MTU: &str = "bpfecho_mtu";
+    /// What is echoed: a sum of [`super::protocols`].
+    pub const PROTOCOLS: &str = "bpfecho_protocols";
+    /// What packets begin with: one of [`super::link`].
+    pub const LINK: &str = "bpfecho_link";
+    /// The MAC address of the interface: its six bytes in memory order, then two bytes 1. Without virtual
+    /// hosts any value.
+    pub const MAC: &str = "bpfecho_mac";
 
     /// Every setting: the only symbols that may be undefined in a linked object.
-    pub const ALL: [&str; 3] = [FIRST_PORT, LAST_PORT, MTU];
+    pub const ALL: [&str; 6] = [FIRST_PORT, LAST_PORT, MTU, PROTOCOLS, LINK, MAC];
+}
+
+/// The values that [`setting::PROTOCOLS`] is the sum of.
+pub mod protocols {
+    /// TCP on the served ports.
+    pub const TCP: u32 = 1;
+    /// UDP on the served ports.
+    pub const UDP: u32 = 2;
+    /// ICMP and ICMPv6 echo requests.
+    pub const ICMP: u32 = 4;
+    /// There are [`super::destination::VIRTUAL`] hosts: their neighbours are answered.
+    pub const NEIGHBOURS: u32 = 8;
+}
+
+/// The values of [`setting::LINK`].
+pub mod link {
+    /// An Ethernet header.
+    pub const ETHERNET: u32 = 1;
+    /// Nothing: packets begin with their IP header, as those of tunnels do.
+    pub const NONE: u32 = 2;
 }
 
 /// The maps, by the names of their symbols.
 pub mod map {
-    /// A hash of the served addresses: key [`super::Address`], value one unused byte.
-    pub const ADDRESSES: &str = "bpfecho_addrs";
+    /// A trie of the served addresses: key [`super::Prefix`], value a native-endian `u32`, a sum of
+    /// [`super::destination`]. The longest prefix decides; zero makes a hole.
+    pub const DESTINATIONS: &str = "bpfecho_to";
+    /// A trie of the addresses that are answered, on every interface but loopback: key [`super::Prefix`],
+    /// value a native-endian `u32`, not zero to answer. The longest prefix decides.
+    pub const SOURCES: &str = "bpfecho_from";
     /// An array of bits, one for each port: bit `port % 64` of the native-endian `u64` at index `port / 64`.
     pub const PORTS: &str = "bpfecho_ports";
     /// A per-CPU array with one entry: [`super::Counters`].
     pub const COUNTERS: &str = "bpfecho_counts";
+    /// A hash of the fragmented datagrams whose first fragment was sent back, the least recently used of which
+    /// make room. Nothing for user space.
+    pub const FRAGMENTS: &str = "bpfecho_frags";
+    /// A hash of the addresses of virtual hosts that a neighbour has claimed for itself, the least recently
+    /// used of which make room. Nothing for user space.
+    pub const CLAIMED: &str = "bpfecho_claimed";
+    /// An array of hints, found by a hash of the connection, about clients that wait for acknowledgments.
+    /// Nothing for user space.
+    pub const HINTS: &str = "bpfecho_hints";
+    /// A per-CPU array with one entry: room for headers that are not where they usually are. Nothing for user
+    /// space.
+    pub const SCRATCH: &str = "bpfecho_scratch";
+
+    /// Every map.
+    pub const ALL: [&str; 8] = [DESTINATIONS, SOURCES, PORTS, COUNTERS, FRAGMENTS, CLAIMED, HINTS, SCRATCH];
 
     /// The entries of [`PORTS`].
     pub const PORT_WORDS: u32 = 65536 / 64;
 }
 
-/// An address as the map of addresses holds it: IPv6 in network byte order, IPv4 mapped (RFC 4291 2.5.5.2).
+/// The values that an entry of [`map::DESTINATIONS`] is the sum of.
+pub mod destination {
+    /// What is sent there is echoed, as [`super::setting::PROTOCOLS`] says.
+    pub const ECHO: u32 = 1;
+    /// The host exists in the program only: it answers ARP, neighbour solicitations and ping, too.
+    pub const VIRTUAL: u32 = 2;
+}
+
+/// An address: IPv6 in network byte order, IPv4 mapped (RFC 4291 2.5.5.2).
 pub type Address = [u8; 16];
 
-/// What is counted, in native byte order. Packets are counted as the hook sees them: on loopback one packet
-/// may be an aggregate of many segments. Bytes are those of the payload that came back.
+/// The key of a trie (`struct bpf_lpm_trie_key` in linux/bpf.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Prefix {
+    /// How many bits of the address count, in native byte order: 0 to 128, for IPv4 96 to 128.
+    pub length: u32,
+    /// The address.
+    pub address: Address,
+}
+
+const _: () = assert!(size_of::<Prefix>() == 20);
+
+impl Prefix {
+    /// All of `address`.
+    #[inline(always)]
+    pub const fn whole(address: Address) -> Self {
+        Self { length: u128::BITS, address }
+    }
+}
+
+/// What is counted, in native byte order. Packets are counted as the hook sees them: one packet may be an
+/// aggregate of many segments. Bytes are those of the payload that came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Counter {
@@ -48,36 +124,58 @@ pub enum Counter {
     Tcp6Packets,
     /// The payload bytes in them.
     Tcp6Bytes,
-    /// UDP datagrams over IPv4 that were sent back.
+    /// UDP packets over IPv4 that were sent back, each fragment one.
     Udp4Packets,
     /// The payload bytes in them.
     Udp4Bytes,
-    /// UDP datagrams over IPv6 that were sent back.
+    /// UDP packets over IPv6 that were sent back, each fragment one.
     Udp6Packets,
     /// The payload bytes in them.
     Udp6Bytes,
+    /// ICMP echo requests that were answered, each fragment one.
+    Icmp4Packets,
+    /// The payload bytes in them.
+    Icmp4Bytes,
+    /// ICMPv6 echo requests that were answered, each fragment one.
+    Icmp6Packets,
+    /// The payload bytes in them.
+    Icmp6Bytes,
     /// SYN segments answered.
     Handshakes,
     /// FIN segments sent back.
     Closes,
     /// RST segments consumed: they are never answered.
     Resets,
+    /// Segments sent twice, to a client that waits for its own delayed acknowledgment.
+    Nudges,
+    /// ARP requests and neighbour solicitations answered for virtual hosts.
+    Neighbours,
     /// Dropped: TCP flags that belong to no connection, such as SYN with FIN, or no ACK.
     DroppedFlags,
     /// Dropped: a TCP segment of a connection that began before the program did.
     DroppedStray,
-    /// Passed: a fragment, which goes on to the host's own stack.
+    /// Dropped: from an address that is nobody's, such as a multicast address, or that is not allowed.
+    DroppedSource,
+    /// Dropped: from one of the echoed ports, or a port whose service answers everything: it might never end.
+    DroppedLoop,
+    /// Dropped: the time to live has run out.
+    DroppedTtl,
+    /// Dropped: the kernel had no memory to make the packet writable.
+    DroppedMemory,
+    /// Passed: a fragment whose datagram did not begin here.
     PassedFragment,
-    /// Passed: an IPv6 extension header in front of the transport header.
+    /// Passed: more IPv6 extension headers than are looked at, or one that is not understood.
     PassedExtension,
-    /// Passed: source and destination are the same address and port.
+    /// Passed: on loopback, source and destination are the same address and port.
     PassedOwnSource,
-    /// Passed: lengths that contradict each other, or headers that are not in the packet's linear part.
+    /// Passed: lengths that contradict each other.
     PassedMalformed,
+    /// Passed: the frame is for another host or for many.
+    PassedFrame,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = Counter::PassedMalformed as usize + 1;
+pub const COUNTERS: usize = Counter::PassedFrame as usize + 1;
 
 /// The value of [`map::COUNTERS`], indexed by [`Counter`].
 pub type Counters = [u64; COUNTERS];

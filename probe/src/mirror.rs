@@ -2,8 +2,9 @@
 //!
 //! An echo server sends byte *n* of the stream as byte *n* of its own stream, so one constant relates the two
 //! sequence spaces for the whole life of a connection: `delta`, the server's initial sequence number less the
-//! client's. The server here chooses it when it answers the SYN, as the client's window scale (RFC 7323) in
-//! the four highest bits, and reads it back from every later segment. Nothing else has to be remembered.
+//! client's. On loopback the server chooses it when it answers the SYN, as the client's window scale (RFC 7323)
+//! in the four highest bits, and reads it back from every later segment. On the wire it is zero. Nothing else has
+//! to be remembered.
 
 /// How many bits of a sequence number lie below the window scale that `delta` carries.
 const SCALE_SHIFT: u32 = 28;
@@ -18,6 +19,9 @@ const MAX_IN_FLIGHT: u32 = 1 << (SCALE_SHIFT - 1);
 /// How much window a client must have left behind a segment that is acknowledged in advance, in bytes: half the
 /// window that Linux begins with.
 const MIN_FREE: u32 = 1 << 15;
+
+/// How far the numbers of a segment on the wire may be apart, in bytes: no window is larger (RFC 7323 section 2.3).
+const MAX_WINDOW: u32 = 1 << 30;
 
 /// A place in a sequence space, where arithmetic wraps (RFC 9293 section 3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +65,31 @@ pub fn initial_sequence(client: SequenceNumber, scale: u8) -> SequenceNumber {
     client.after(u32::from(scale) << SCALE_SHIFT)
 }
 
-/// The answer to `segment`, which carries `payload` bytes and perhaps a FIN; `None` if no SYN of its
+/// The answer on the wire to `segment`, which occupies `length` places of its stream; `None` if it is of a
+/// connection that was not begun here.
+///
+/// The answer acknowledges what the client has confirmed to have received back, and nothing else: so the client
+/// keeps every byte in its own retransmission queue until it has the echo, whatever is lost on the way.
+#[inline(always)]
+pub fn mirrored(segment: Segment, length: u32) -> Option<Segment> {
+    let Segment { sequence, acknowledgment, .. } = segment;
+    // In step, as begun here, or off by what is in flight.
+    if acknowledgment.since(sequence).wrapping_add(MAX_WINDOW) >= 2 * MAX_WINDOW {
+        return None;
+    }
+    let sequence = if is_probe(sequence, acknowledgment, length) { acknowledgment } else { sequence };
+    Some(Segment { sequence, ..segment })
+}
+
+/// Whether this is a keepalive or a zero-window probe (RFC 9293 sections 3.8.4 and 3.8.6.1), from one place
+/// before what is `confirmed`. It wants an acknowledgment that says where the server is, and a mirrored one would
+/// be another probe.
+#[inline(always)]
+fn is_probe(sequence: SequenceNumber, confirmed: SequenceNumber, length: u32) -> bool {
+    length == 0 && sequence.after(1) == confirmed
+}
+
+/// The answer on loopback to `segment`, which carries `payload` bytes and perhaps a FIN; `None` if no SYN of its
 /// connection was answered by [`initial_sequence`].
 ///
 /// The answer acknowledges what the client has confirmed to have received back, so the client keeps every
@@ -102,9 +130,7 @@ pub fn answer(segment: Segment, payload: u32, fin: bool) -> Option<Segment> {
             answer_acknowledgment = sequence.after(length);
             answer_window = window - length;
         }
-    } else if length == 0 && sequence.after(1) == confirmed {
-        // A keepalive or a zero-window probe (RFC 9293 sections 3.8.4 and 3.8.6.1): it wants an
-        // acknowledgment that says where the server is, and a mirrored one would be another probe.
+    } else if is_probe(sequence, confirmed, length) {
         answer_sequence = acknowledgment;
     }
     Some(Segment {

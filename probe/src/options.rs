@@ -1,116 +1,78 @@
 //! TCP options: found by a bounded walk, and written anew in the answer to a SYN.
 
 use crate::checksum::Edit;
-use crate::headers::{Be16, Be32};
+use crate::headers::{AlignedTimestamps, Be16, Be32};
 use crate::mirror::MAX_SCALE;
-use crate::packet::{Header, Packet};
 
 const END: u8 = 0;
 const NOP: u8 = 1;
 const MSS: u8 = 2;
 const WINDOW_SCALE: u8 = 3;
+const SACK_PERMITTED: u8 = 4;
 const TIMESTAMPS: u8 = 8;
 
-const MSS_LENGTH: usize = 4;
-const WINDOW_SCALE_LENGTH: usize = 3;
-const TIMESTAMPS_LENGTH: usize = 10;
+const MSS_LENGTH: u8 = 4;
+const WINDOW_SCALE_LENGTH: u8 = 3;
+const SACK_PERMITTED_LENGTH: u8 = 2;
+const TIMESTAMPS_LENGTH: u8 = 10;
 
-/// The options a header has room for, in 32-bit words.
+/// The options of the longest header, in 32-bit words.
 const MAX_WORDS: usize = 10;
 
-/// The layout in which Linux and most others put timestamps into every segment: NOP, NOP, timestamps
-/// (RFC 7323 appendix A).
-const ALIGNED_TIMESTAMPS: Be32 = Be32([NOP, NOP, TIMESTAMPS, TIMESTAMPS_LENGTH as u8]);
+/// An offset into the options with this mask is inside their room, and so are the bytes of an option that begins
+/// there. It changes nothing, as a header has at most 40 bytes of options, but shows that to the verifier.
+const MASK: usize = 0x3f;
 
-const NOPS: Be32 = Be32([NOP; 4]);
+/// Room for the options of a segment: see [`crate::headers::SegmentHeader`].
+type Bytes = [u8; 80];
 
-/// Where the options that matter have their values, in bytes from the first option; zero if absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
-    mss: usize,
-    window_scale: usize,
-    timestamps: usize,
+/// Where options are, by their kind: in bytes from the first one, plus one; zero if absent.
+type Places = [u8; KINDS];
+
+/// How many kinds are noted: all that matter, and a power of two.
+const KINDS: usize = 16;
+
+/// The options of a segment.
+pub(crate) struct Options<'r> {
+    /// All of them.
+    pub(crate) bytes: &'r mut Bytes,
+    /// How many bytes they have.
+    pub(crate) length: usize,
+    /// Where they are, once found.
+    pub(crate) places: &'r mut Places,
 }
 
-/// Finds the options in the `length` bytes at the cursor of `packet`.
-#[inline(always)]
-pub(crate) fn find(packet: &Packet, length: usize) -> Found {
-    let mut found = Found::default();
-    if packet.peek(0) == Some(ALIGNED_TIMESTAMPS.0) && length == 12 {
-        found.timestamps = 4;
-        return found;
+impl Options<'_> {
+    /// Finds the options whose kind is below [`KINDS`].
+    #[inline(always)]
+    pub(crate) fn find(&mut self) {
+        *self.places = [0; KINDS];
+        // Twelve options, each NOP counted as one. What lies behind is not negotiated, which is always allowed.
+        let _ = self.four_steps() && self.four_steps() && self.four_steps();
     }
-    let mut walk = Walk { packet, length, offset: 0, found };
-    // Twelve options, each NOP counted as one. What lies behind is not negotiated, which is always allowed.
-    let _ = walk.four_steps() && walk.four_steps() && walk.four_steps();
-    walk.found
-}
 
-/// A walk from option to option. The verifier of kernels before 5.3 takes no loop, and compilers leave one
-/// that may end early as it is, so its steps are written out.
-struct Walk<'w, 'p> {
-    packet: &'w Packet<'p>,
-    length: usize,
-    offset: usize,
-    found: Found,
-}
-
-impl Walk<'_, '_> {
+    /// The verifier of kernels before 5.3 takes no loop, and compilers leave one that may end early as it is, so
+    /// the steps are written out.
     #[inline(always)]
     fn four_steps(&mut self) -> bool {
-        self.step() && self.step() && self.step() && self.step()
+        let Self { bytes, length, places } = self;
+        step(bytes, *length, places)
+            && step(bytes, *length, places)
+            && step(bytes, *length, places)
+            && step(bytes, *length, places)
     }
 
-    /// Looks at one option. Returns whether another may follow.
+    /// Where the value of the option of this `kind` and `size` is; `None` if there is no such option.
     #[inline(always)]
-    fn step(&mut self) -> bool {
-        // The mask changes nothing, as a header has at most 40 bytes of options. It shows the verifier the
-        // same small range after every step, whatever the options were.
-        let offset = self.offset & 0x3f;
-        if offset >= self.length {
-            return false;
-        }
-        let Some([kind, size]) = self.packet.peek::<[u8; 2]>(offset) else { return false };
-        if kind == NOP {
-            self.offset = offset + 1;
-            return true;
-        }
-        let size = usize::from(size);
-        if kind == END || size < 2 || offset + size > self.length {
-            return false;
-        }
-        match (kind, size) {
-            (MSS, MSS_LENGTH) => self.found.mss = offset + 2,
-            (WINDOW_SCALE, WINDOW_SCALE_LENGTH) => self.found.window_scale = offset + 2,
-            (TIMESTAMPS, TIMESTAMPS_LENGTH) => self.found.timestamps = offset + 2,
-            _ => {}
-        }
-        self.offset = offset + size;
-        true
-    }
-}
-
-impl Found {
-    /// All in one number.
-    #[inline(always)]
-    pub(crate) fn pack(self) -> u32 {
-        (self.mss | self.window_scale << 8 | self.timestamps << 16) as u32
-    }
-
-    /// What [`Found::pack`] made of it. No offset is above 63.
-    #[inline(always)]
-    pub(crate) fn unpack(packed: u32) -> Self {
-        let offset = |shift: u32| (packed >> shift & 0x3f) as usize;
-        Self { mss: offset(0), window_scale: offset(8), timestamps: offset(16) }
+    fn value(&self, kind: u8, size: u8) -> Option<usize> {
+        let place = usize::from(self.places[usize::from(kind)]) & MASK;
+        if place == 0 || self.bytes[place] != size { None } else { Some(place + 1) }
     }
 
     /// The client's window scale, as far as it may be used; zero without the option, which means the same.
     #[inline(always)]
-    pub(crate) fn window_scale(&self, packet: &Packet) -> u8 {
-        match read::<[u8; 1]>(packet, self.window_scale) {
-            Some([scale]) => scale.min(MAX_SCALE),
-            None => 0,
-        }
+    pub(crate) fn window_scale(&self) -> u8 {
+        self.value(WINDOW_SCALE, WINDOW_SCALE_LENGTH).map_or(0, |at| self.bytes[at].min(MAX_SCALE))
     }
 
     /// Makes the timestamps those of an answer: TSecr becomes TSval (RFC 7323 section 3.2).
@@ -119,83 +81,119 @@ impl Found {
     /// one: a mirrored older one distorts the client's round-trip samples, and in the answer to a SYN that
     /// reuses the port of a connection in TIME-WAIT it fails the client's check.
     #[inline(always)]
-    pub(crate) fn echo_timestamp(&self, packet: &mut Packet, edit: &mut Edit) {
-        if self.timestamps == 0 {
-            return;
-        }
-        packet.skip(self.timestamps);
-        if let (Some(value), Some(echo)) = (packet.take::<Be32>(), packet.take::<Be32>()) {
-            // Words at an odd place count with their bytes swapped (RFC 1071 section 2 B).
-            let odd = self.timestamps % 2 == 1;
-            let word = |number: &Be32| {
-                if odd { u64::from((number.word() as u32).swap_bytes()) } else { number.word() }
-            };
-            edit.replace(word(echo), word(value));
-            *echo = *value;
+    pub(crate) fn echo_timestamp(&mut self, edit: &mut Edit) {
+        let Some(at) = self.value(TIMESTAMPS, TIMESTAMPS_LENGTH) else { return };
+        let (value, echo) = (self.word(at), self.word(at + 4));
+        self.set_word(at + 4, value);
+        let (old, new) = (echo.word() as u32, value.word() as u32);
+        // Words at an odd place count with their bytes swapped (RFC 1071 section 2 B).
+        if at % 2 == 1 {
+            edit.replace(u64::from(old.swap_bytes()), u64::from(new.swap_bytes()));
+        } else {
+            edit.replace(u64::from(old), u64::from(new));
         }
     }
 
-    /// Writes the options of the answer to a SYN over its `length` bytes of options at the cursor: MSS, window
-    /// scale and timestamps if the client offers them, and NOP for all else. Whatever is unknown is thus
-    /// refused, and so is SACK, whose blocks would name places in the other sequence space. The answer's
-    /// MSS is at most `max_mss` bytes. Ends, with `None`, where the room does.
+    /// Writes the options of the answer to a SYN over its own: MSS, window scale, timestamps, and if `sack`
+    /// SACK-permitted, each if the client offers it, and NOP for all else. Whatever is unknown is thus refused.
+    /// The answer's MSS is at most `max_mss` bytes.
     #[inline(always)]
-    pub(crate) fn answer_syn(
-        &self,
-        packet: &mut Packet,
-        length: usize,
-        max_mss: u32,
-        edit: &mut Edit,
-    ) -> Option<()> {
-        let mss = read::<Be16>(packet, self.mss);
-        let scale = read::<[u8; 1]>(packet, self.window_scale);
-        let timestamp = read::<Be32>(packet, self.timestamps);
+    pub(crate) fn answer_syn(&mut self, max_mss: u32, sack: bool, edit: &mut Edit) {
+        let mss = self.value(MSS, MSS_LENGTH).map(|at| self.word(at));
+        let has_scale = self.value(WINDOW_SCALE, WINDOW_SCALE_LENGTH).is_some();
+        let scale = self.window_scale();
+        let sack = sack && self.value(SACK_PERMITTED, SACK_PERMITTED_LENGTH).is_some();
+        let timestamp = self.value(TIMESTAMPS, TIMESTAMPS_LENGTH).map(|at| self.word(at));
 
-        // Aligned as here, the three need no more words than in any other order, so they always have room.
-        let mut writer = Writer { packet, words: length / 4, edit };
-        if let Some(mss) = mss {
-            let [_, _, high, low] = u32::from(mss.get()).min(max_mss).to_be_bytes();
-            writer.put(Be32([MSS, MSS_LENGTH as u8, high, low]))?;
+        let mut old = 0;
+        for index in 0..MAX_WORDS {
+            let place = index * 4;
+            if place < self.length {
+                old += self.word(place).word();
+                self.set_word(place, Be32([NOP; 4]));
+            }
         }
-        if let Some([scale]) = scale {
-            writer.put(Be32([NOP, WINDOW_SCALE, WINDOW_SCALE_LENGTH as u8, scale.min(MAX_SCALE)]))?;
+        // Aligned as here, the four need no more words than in any other order, so they always have room.
+        let mut writer = Writer { options: self, next: 0, added: 0 };
+        if let Some(Be32([high, low, ..])) = mss {
+            let mss = u32::from(Be16([high, low]).get()).min(max_mss);
+            let [_, _, high, low] = mss.to_be_bytes();
+            writer.put([MSS, MSS_LENGTH, high, low]);
+        }
+        if has_scale {
+            writer.put([NOP, WINDOW_SCALE, WINDOW_SCALE_LENGTH, scale]);
         }
         if let Some(timestamp) = timestamp {
-            writer.put(ALIGNED_TIMESTAMPS)?;
-            writer.put(timestamp)?;
-            writer.put(timestamp)?;
+            let [nop, _, kind, size] = AlignedTimestamps::KIND.0;
+            if sack {
+                writer.put([SACK_PERMITTED, SACK_PERMITTED_LENGTH, kind, size]);
+            } else {
+                writer.put([nop, nop, kind, size]);
+            }
+            writer.put(timestamp.0);
+            writer.put(timestamp.0);
+        } else if sack {
+            writer.put([NOP, NOP, SACK_PERMITTED, SACK_PERMITTED_LENGTH]);
         }
-        for _ in 0..MAX_WORDS {
-            writer.put(NOPS)?;
-        }
-        Some(())
+        let Writer { next, added, .. } = writer;
+        let rest = (self.length as u64 - next as u64) / 4;
+        edit.replace(old, added + rest * Be32([NOP; 4]).word());
+    }
+
+    /// The four bytes at `offset`.
+    #[inline(always)]
+    fn word(&self, offset: usize) -> Be32 {
+        let bytes = &self.bytes[offset..offset + 4];
+        Be32([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
+
+    #[inline(always)]
+    fn set_word(&mut self, offset: usize, word: Be32) {
+        let bytes = &mut self.bytes[offset..offset + 4];
+        [bytes[0], bytes[1], bytes[2], bytes[3]] = word.0;
     }
 }
 
-/// Writes options word by word, as long as there is room.
-struct Writer<'w, 'p> {
-    packet: &'w mut Packet<'p>,
-    words: usize,
-    edit: &'w mut Edit,
+/// Looks at one option. Returns whether another may follow. Where it is stands at the place of the end of options,
+/// which has none: there the verifier does not keep track of it.
+#[inline(never)]
+fn step(bytes: &Bytes, length: usize, places: &mut Places) -> bool {
+    let offset = &mut places[usize::from(END)];
+    let start = usize::from(*offset) & MASK;
+    if start >= length {
+        return false;
+    }
+    let kind = bytes[start];
+    if kind == NOP {
+        *offset = start as u8 + 1;
+        return true;
+    }
+    let end = start + usize::from(bytes[start + 1]);
+    if kind == END || end < start + 2 || end > length {
+        return false;
+    }
+    *offset = end as u8;
+    let kind = usize::from(kind);
+    if kind < KINDS {
+        places[kind % KINDS] = start as u8 + 1;
+    }
+    true
+}
+
+/// Writes options word by word.
+struct Writer<'w, 'r> {
+    options: &'w mut Options<'r>,
+    next: usize,
+    /// The sum of what was written.
+    added: u64,
 }
 
 impl Writer<'_, '_> {
-    /// Writes one word; `None` if there is no more room.
     #[inline(always)]
-    fn put(&mut self, word: Be32) -> Option<()> {
-        if self.words == 0 {
-            return None;
-        }
-        let slot = self.packet.take::<Be32>()?;
-        self.words -= 1;
-        self.edit.replace(slot.word(), word.word());
-        *slot = word;
-        Some(())
+    fn put(&mut self, word: [u8; 4]) {
+        let offset = self.next & MASK;
+        self.options.set_word(offset, Be32(word));
+        self.added += Be32(word).word();
+        self.next += 4;
     }
-}
-
-/// The value at `offset`, unless that is zero.
-#[inline(always)]
-fn read<T: Header + Copy>(packet: &Packet, offset: usize) -> Option<T> {
-    if offset == 0 { None } else { packet.peek(offset) }
 }

@@ -26,6 +26,7 @@ pub struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// A walk over `bytes`.
+    #[inline(always)]
     pub fn new(bytes: &'a mut [u8]) -> Self {
         let range = bytes.as_mut_ptr_range();
         Self { cursor: range.start, end: range.end, bytes: PhantomData }
@@ -36,6 +37,7 @@ impl<'a> Packet<'a> {
     /// # Safety
     /// The bytes from `start` to before `end` are valid for reads and writes, and nothing else refers to
     /// them, for as long as `'a`.
+    #[inline(always)]
     pub unsafe fn from_raw(start: *mut u8, end: *mut u8) -> Self {
         Self { cursor: start, end, bytes: PhantomData }
     }
@@ -53,21 +55,31 @@ impl<'a> Packet<'a> {
         // cursor has moved behind them no other `take` of this walk hands them out.
         Some(unsafe { &mut *header.cast::<T>() })
     }
+}
 
-    /// Reads the bytes `offset` behind the cursor, which stays; `None` if the packet ends before.
-    #[inline(always)]
-    pub fn peek<T: Header + Copy>(&self, offset: usize) -> Option<T> {
-        let start = self.cursor.wrapping_add(offset);
-        if start.wrapping_add(size_of::<T>()) > self.end {
-            return None;
-        }
-        // SAFETY: the bytes are inside the packet and `T` can be laid over any of them.
-        Some(unsafe { *start.cast::<T>() })
-    }
+/// The beginning of a header as another one.
+#[inline(always)]
+pub fn view<T: Header, U: Header>(header: &mut T) -> &mut U {
+    const { assert!(size_of::<U>() <= size_of::<T>()) };
+    // SAFETY: the bytes are inside `header`, and `U` can be laid over any of them.
+    unsafe { &mut *(&raw mut *header).cast::<U>() }
+}
 
-    /// Moves the cursor by `length` bytes, perhaps behind the end: the next [`Packet::take`] finds out.
-    #[inline(always)]
-    pub fn skip(&mut self, length: usize) {
-        self.cursor = self.cursor.wrapping_add(length);
-    }
+/// A header of zeros.
+#[inline(always)]
+pub fn zeroed<T: Header>() -> T {
+    // SAFETY: every bit pattern is a valid value.
+    unsafe { core::mem::zeroed() }
+}
+
+/// The bytes of a header.
+pub fn bytes<T: Header>(header: &T) -> &[u8] {
+    // SAFETY: a header has no padding, so all its bytes are there.
+    unsafe { core::slice::from_raw_parts((&raw const *header).cast(), size_of::<T>()) }
+}
+
+/// The bytes of a header, to be written.
+pub fn bytes_mut<T: Header>(header: &mut T) -> &mut [u8] {
+    // SAFETY: likewise, and any bytes are a valid header.
+    unsafe { core::slice::from_raw_parts_mut((&raw mut *header).cast(), size_of::<T>()) }
 }

@@ -1,26 +1,42 @@
-//! The thin half: the entry point of the hook, the maps, and the calls of kernel helpers.
+//! The thin half: the entry points of the hooks, the maps, and the calls of kernel helpers.
 
 #![allow(unsafe_code)]
 
+use core::ffi::c_void;
 use core::mem::transmute;
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
-use crate::abi::{Address, COUNTERS, Counters, map};
-use crate::packet::Packet;
-use crate::reflect::{Finish, Host, Outcome, reflect};
+use crate::abi::{COUNTERS, Counters, Prefix, map};
+use crate::host::{Audience, Fragments, Frame, Host, Room};
+use crate::packet::{Header, Packet};
+use crate::reflect::{Outcome, Reflected, reflect};
+use crate::slow_path;
 
 /// The fields of the kernel's `struct __sk_buff` (linux/bpf.h) up to the last one used here.
 #[repr(C)]
 pub struct SkBuff {
     len: u32,
-    unused: [u32; 11],
+    pkt_type: u32,
+    unused: [u32; 2],
+    protocol: u32,
+    unused_behind: [u32; 5],
+    ifindex: u32,
+    tc_index: u32,
     cb: [u32; 5],
-    unused_behind: [u32; 2],
+    unused_again: [u32; 2],
     data: u32,
     data_end: u32,
 }
 
+const _: () = assert!(core::mem::offset_of!(SkBuff, ifindex) == 40);
 const _: () = assert!(core::mem::offset_of!(SkBuff, data) == 76);
+
+/// Values of `pkt_type` (linux/if_packet.h).
+mod packet_type {
+    pub(super) const HOST: u32 = 0;
+    pub(super) const BROADCAST: u32 = 1;
+    pub(super) const MULTICAST: u32 = 2;
+}
 
 /// Verdicts of the traffic-control hook (linux/pkt_cls.h).
 mod verdict {
@@ -28,8 +44,10 @@ mod verdict {
     pub(super) const UNSPEC: i32 = -1;
     /// Let the packet go its way.
     pub(super) const OK: i32 = 0;
-    /// Free the packet and tell its sender that it was sent. After SHOT the sender's TCP would believe in
-    /// congestion.
+    /// Free the packet.
+    pub(super) const SHOT: i32 = 2;
+    /// Free the packet and tell its sender that it was sent. After SHOT the sender's TCP, if it is on this
+    /// host, would believe in congestion.
     pub(super) const STOLEN: i32 = 4;
 }
 
@@ -43,42 +61,51 @@ pub struct MapDefinition {
     flags: u32,
 }
 
-const BPF_MAP_TYPE_HASH: u32 = 1;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_PERCPU_ARRAY: u32 = 6;
+const BPF_MAP_TYPE_LRU_HASH: u32 = 9;
+const BPF_MAP_TYPE_LPM_TRIE: u32 = 11;
 
-/// [`map::ADDRESSES`]. The loader sets how many there are.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "maps")]
-static mut bpfecho_addrs: MapDefinition = MapDefinition {
-    kind: BPF_MAP_TYPE_HASH,
-    key_size: size_of::<Address>() as u32,
-    value_size: 1,
-    max_entries: 1,
-    flags: 0,
-};
+/// Tries take no other (linux/bpf.h).
+const BPF_F_NO_PREALLOC: u32 = 1;
 
-/// [`map::PORTS`].
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "maps")]
-static mut bpfecho_ports: MapDefinition = MapDefinition {
-    kind: BPF_MAP_TYPE_ARRAY,
-    key_size: size_of::<u32>() as u32,
-    value_size: size_of::<u64>() as u32,
-    max_entries: map::PORT_WORDS,
-    flags: 0,
-};
+/// How many hints one entry of [`map::HINTS`] has: an array rounds its values up to eight bytes.
+const HINTS_IN_ENTRY: usize = 4;
 
-/// [`map::COUNTERS`].
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "maps")]
-static mut bpfecho_counts: MapDefinition = MapDefinition {
-    kind: BPF_MAP_TYPE_PERCPU_ARRAY,
-    key_size: size_of::<u32>() as u32,
-    value_size: size_of::<Counters>() as u32,
-    max_entries: 1,
-    flags: 0,
-};
+/// Declares the maps: symbol, kind, key, value, entries.
+macro_rules! maps {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident<$key:ty, $value:ty>[$entries:expr], $flags:expr;)*) => {
+        $($(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "maps")]
+        static mut $name: MapDefinition = MapDefinition {
+            kind: $kind,
+            key_size: size_of::<$key>() as u32,
+            value_size: size_of::<$value>() as u32,
+            max_entries: $entries,
+            flags: $flags,
+        };)*
+    };
+}
+
+maps! {
+    /// [`map::DESTINATIONS`]. The loader sets how many there are.
+    bpfecho_to: BPF_MAP_TYPE_LPM_TRIE<Prefix, u32>[1], BPF_F_NO_PREALLOC;
+    /// [`map::SOURCES`]. The loader sets how many there are.
+    bpfecho_from: BPF_MAP_TYPE_LPM_TRIE<Prefix, u32>[1], BPF_F_NO_PREALLOC;
+    /// [`map::PORTS`].
+    bpfecho_ports: BPF_MAP_TYPE_ARRAY<u32, u64>[map::PORT_WORDS], 0;
+    /// [`map::COUNTERS`].
+    bpfecho_counts: BPF_MAP_TYPE_PERCPU_ARRAY<u32, Counters>[1], 0;
+    /// [`map::FRAGMENTS`]: datagrams that arrive at the same time.
+    bpfecho_frags: BPF_MAP_TYPE_LRU_HASH<Fragments, u32>[4096], 0;
+    /// [`map::CLAIMED`].
+    bpfecho_claimed: BPF_MAP_TYPE_LRU_HASH<Prefix, u32>[1024], 0;
+    /// [`map::HINTS`]: one for each value of a 16-bit hash.
+    bpfecho_hints: BPF_MAP_TYPE_ARRAY<u32, [u16; HINTS_IN_ENTRY]>[65536 / HINTS_IN_ENTRY as u32], 0;
+    /// [`map::SCRATCH`].
+    bpfecho_scratch: BPF_MAP_TYPE_PERCPU_ARRAY<u32, Room>[1], 0;
+}
 
 /// The settings of [`crate::abi::setting`]: nothing is there, the address is the value.
 mod setting {
@@ -86,6 +113,9 @@ mod setting {
         pub(super) static bpfecho_first_port: u8;
         pub(super) static bpfecho_last_port: u8;
         pub(super) static bpfecho_mtu: u8;
+        pub(super) static bpfecho_protocols: u8;
+        pub(super) static bpfecho_link: u8;
+        pub(super) static bpfecho_mac: u8;
     }
 }
 
@@ -98,8 +128,7 @@ macro_rules! setting {
 
 /// The kernel's helper functions (linux/bpf.h), called by number.
 mod helper {
-    use super::{MapDefinition, SkBuff, transmute};
-    use core::ffi::c_void;
+    use super::{MapDefinition, SkBuff, c_void, transmute};
 
     /// Declares a helper. The address that is called is the helper's number: so the compiler emits the
     /// instruction `call number`, which is how BPF calls the kernel.
@@ -120,20 +149,57 @@ mod helper {
     helpers! {
         /// The value of `key`, null if there is none.
         1 map_lookup_elem(map: *mut MapDefinition, key: *const c_void) -> *mut c_void;
+        /// Sets the value of `key`.
+        2 map_update_elem(map: *mut MapDefinition, key: *const c_void, value: *const c_void, flags: u64) -> i64;
+        /// Removes `key`.
+        3 map_delete_elem(map: *mut MapDefinition, key: *const c_void) -> i64;
+        /// Writes `length` bytes at `offset` into the packet.
+        9 skb_store_bytes(skb: *mut SkBuff, offset: u32, from: *const c_void, length: u32, flags: u64) -> i64;
         /// Corrects the checksum `offset` bytes into the packet: with a size of zero in `flags`, by the
         /// difference `to`.
         11 l4_csum_replace(skb: *mut SkBuff, offset: u32, from: u64, to: u64, flags: u64) -> i64;
+        /// Sends a copy of the packet out of an interface.
+        13 clone_redirect(skb: *mut SkBuff, ifindex: u32, flags: u64) -> i64;
+        /// Gives the verdict that sends the packet out of an interface.
+        23 redirect(ifindex: u32, flags: u64) -> i64;
+        /// Reads `length` bytes at `offset` of the packet.
+        26 skb_load_bytes(skb: *const SkBuff, offset: u32, to: *mut c_void, length: u32) -> i64;
         /// Cuts the packet to `length` bytes.
         38 skb_change_tail(skb: *mut SkBuff, length: u32, flags: u64) -> i64;
+        /// Adds `difference` to the sum that a device has made of the packet, if one has.
+        40 csum_update(skb: *mut SkBuff, difference: u32) -> i64;
     }
 }
 
-/// The hook as the rules see it.
-struct TrafficControl {
+/// Looks `key` up in a map whose keys are of its type.
+///
+/// # Safety
+/// The map's keys have the type of `key`, its values the type `V`.
+#[inline(always)]
+unsafe fn lookup<K, V>(map: *mut MapDefinition, key: &K) -> Option<&'static mut V> {
+    // SAFETY: as the caller promises. A value stays valid while the program runs, and other CPUs' changes to it
+    // are as harmless as they are to any map.
+    unsafe { helper::map_lookup_elem(map, (&raw const *key).cast()).cast::<V>().as_mut() }
+}
+
+/// The entry `index` of an array. (A key that is a constant would be global data.)
+///
+/// # Safety
+/// The map's keys are `u32`, its values have the type `V`.
+#[inline(always)]
+unsafe fn entry<V>(map: *mut MapDefinition, index: u32) -> Option<&'static mut V> {
+    // SAFETY: as the caller promises.
+    unsafe { lookup::<u32, V>(map, &index) }
+}
+
+/// The configuration, on loopback or on the wire.
+struct Hook<const WIRE: bool> {
     skb: *mut SkBuff,
 }
 
-impl Host for TrafficControl {
+impl<const WIRE: bool> Host for Hook<WIRE> {
+    const WIRE: bool = WIRE;
+
     #[inline(always)]
     fn port_range(&self) -> (u16, u16) {
         (setting!(bpfecho_first_port) as u16, setting!(bpfecho_last_port) as u16)
@@ -141,19 +207,9 @@ impl Host for TrafficControl {
 
     #[inline(always)]
     fn serves_port(&self, port: u16) -> bool {
-        let index = u32::from(port / 64);
         // SAFETY: the map's keys are `u32`, its values `u64`.
-        unsafe {
-            let word =
-                helper::map_lookup_elem(addr_of_mut!(bpfecho_ports), (&raw const index).cast()).cast::<u64>();
-            !word.is_null() && *word >> (port % 64) & 1 != 0
-        }
-    }
-
-    #[inline(always)]
-    fn serves_address(&self, address: &Address) -> bool {
-        // SAFETY: the map's keys are addresses.
-        !unsafe { helper::map_lookup_elem(addr_of_mut!(bpfecho_addrs), address.as_ptr().cast()) }.is_null()
+        let word = unsafe { entry::<u64>(addr_of_mut!(bpfecho_ports), u32::from(port / 64)) };
+        word.is_some_and(|word| *word >> (port % 64) & 1 != 0)
     }
 
     #[inline(always)]
@@ -162,32 +218,204 @@ impl Host for TrafficControl {
     }
 
     #[inline(always)]
+    fn protocols(&self) -> u32 {
+        setting!(bpfecho_protocols) as u32
+    }
+
+    #[inline(always)]
+    fn link(&self) -> u32 {
+        setting!(bpfecho_link) as u32
+    }
+
+    #[inline(always)]
+    fn mac(&self) -> [u8; 6] {
+        let [a, b, c, d, e, f, _, _] = (setting!(bpfecho_mac)).to_ne_bytes();
+        [a, b, c, d, e, f]
+    }
+
+    #[inline(always)]
+    fn destination(&self, address: &Prefix) -> u32 {
+        // SAFETY: the map's keys are `Prefix`, its values `u32`.
+        unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_to), address) }.map_or(0, |value| *value)
+    }
+
+    #[inline(always)]
+    fn answers(&self, address: &Prefix) -> bool {
+        // SAFETY: the map's keys are `Prefix`, its values `u32`.
+        unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_from), address) }.is_some_and(|value| *value != 0)
+    }
+
+    #[inline(always)]
+    fn knows_fragments(&self, datagram: &Fragments) -> bool {
+        // SAFETY: the map's keys are `Fragments`, its values `u32`.
+        unsafe { lookup::<Fragments, u32>(addr_of_mut!(bpfecho_frags), datagram) }.is_some()
+    }
+
+    #[inline(always)]
+    fn remember_fragments(&self, datagram: &Fragments) {
+        remember(addr_of_mut!(bpfecho_frags), datagram);
+    }
+
+    #[inline(always)]
+    fn forget_fragments(&self, datagram: &Fragments) {
+        // SAFETY: the map's keys are `Fragments`.
+        unsafe { helper::map_delete_elem(addr_of_mut!(bpfecho_frags), (&raw const *datagram).cast()) };
+    }
+
+    #[inline(always)]
+    fn is_claimed(&self, address: &Prefix) -> bool {
+        // SAFETY: the map's keys are `Prefix`, its values `u32`.
+        unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_claimed), address) }.is_some()
+    }
+
+    #[inline(always)]
+    fn claim(&self, address: &Prefix) {
+        remember(addr_of_mut!(bpfecho_claimed), address);
+    }
+
+    #[inline(always)]
+    fn update_hint<R>(&self, slot: u16, update: impl FnOnce(u16) -> (u16, R)) -> Option<R> {
+        let slot = usize::from(slot);
+        let index = (slot / HINTS_IN_ENTRY) as u32;
+        // SAFETY: the map's keys are `u32`, its values as many hints.
+        let hints = unsafe { entry::<[u16; HINTS_IN_ENTRY]>(addr_of_mut!(bpfecho_hints), index) }?;
+        let hint = &mut hints[slot % HINTS_IN_ENTRY];
+        let (updated, result) = update(*hint);
+        *hint = updated;
+        Some(result)
+    }
+
+    #[inline(always)]
     fn forget(&self, value: u32) -> u32 {
-        // SAFETY: these fields are scratch memory for programs on this hook, of which the verifier does not
-        // keep track. Only packets that are ours come here, so no other program's notes are lost.
+        forget(self.skb, value)
+    }
+}
+
+/// See [`Host::forget`].
+#[inline(always)]
+fn forget(skb: *mut SkBuff, value: u32) -> u32 {
+    // SAFETY: these fields are scratch memory for programs on this hook, of which the verifier does not keep
+    // track. Only unusual packets come here, whose notes of other programs, if any, are lost.
+    unsafe {
+        let scratch = &raw mut (*skb).cb[0];
+        write_volatile(scratch, value);
+        read_volatile(scratch)
+    }
+}
+
+/// Adds `key` to a hash whose values are `u32` and say nothing.
+#[inline(always)]
+fn remember<K>(map: *mut MapDefinition, key: &K) {
+    let value = 0u32;
+    // SAFETY: callers pass the map of these keys. If there is no room, nothing is remembered.
+    unsafe { helper::map_update_elem(map, (&raw const *key).cast(), (&raw const value).cast(), 0) };
+}
+
+/// A frame as the kernel keeps it.
+struct Skb {
+    skb: *mut SkBuff,
+}
+
+impl Frame for Skb {
+    #[inline(always)]
+    fn linear(&mut self) -> Packet<'_> {
+        // SAFETY: the kernel passes a valid `__sk_buff`; its fields `data` and `data_end` delimit bytes that
+        // are this program's alone while it runs.
         unsafe {
-            let scratch = &raw mut (*self.skb).cb[0];
-            write_volatile(scratch, value);
-            read_volatile(scratch)
+            let start = read_volatile(&raw const (*self.skb).data) as usize as *mut u8;
+            let end = read_volatile(&raw const (*self.skb).data_end) as usize as *mut u8;
+            Packet::from_raw(start, end)
         }
     }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: the kernel passes a valid `__sk_buff`.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    fn ethertype(&self) -> u16 {
+        // SAFETY: likewise. The field is in network byte order.
+        u16::from_be(unsafe { (*self.skb).protocol } as u16)
+    }
+
+    #[inline(always)]
+    fn audience(&self) -> Audience {
+        // SAFETY: likewise.
+        match unsafe { (*self.skb).pkt_type } {
+            packet_type::HOST => Audience::Us,
+            packet_type::BROADCAST | packet_type::MULTICAST => Audience::Many,
+            _ => Audience::Other,
+        }
+    }
+
+    #[inline(always)]
+    fn load<T: Header>(&self, offset: u32, to: &mut T) -> bool {
+        // SAFETY: the helper writes inside `to`, which any bytes are valid for.
+        unsafe {
+            let to = (&raw mut *to).cast();
+            helper::skb_load_bytes(self.skb, offset, to, size_of::<T>() as u32) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn load_part<T: Header>(&self, offset: u32, to: &mut T, length: usize) -> bool {
+        let Some(length) = self.checked(length, size_of::<T>()) else { return false };
+        // SAFETY: the helper writes inside `to`, which any bytes are valid for.
+        unsafe { helper::skb_load_bytes(self.skb, offset, (&raw mut *to).cast(), length) == 0 }
+    }
+
+    #[inline(always)]
+    fn store<T: Header>(&mut self, offset: u32, header: &T) -> bool {
+        // SAFETY: the helper reads inside `header`.
+        unsafe {
+            let from = (&raw const *header).cast();
+            helper::skb_store_bytes(self.skb, offset, from, size_of::<T>() as u32, 0) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn store_part<T: Header>(&mut self, offset: u32, header: &T, length: usize) -> bool {
+        let Some(length) = self.checked(length, size_of::<T>()) else { return false };
+        // SAFETY: the helper reads inside `header`.
+        unsafe { helper::skb_store_bytes(self.skb, offset, (&raw const *header).cast(), length, 0) == 0 }
+    }
+}
+
+impl Skb {
+    /// `length` if it is from 1 to `most`, in a form in which the verifier knows that.
+    #[inline(always)]
+    fn checked(&self, length: usize, most: usize) -> Option<u32> {
+        let less = forget(self.skb, (length as u32).wrapping_sub(1));
+        if less < most as u32 { Some(less + 1) } else { None }
+    }
+}
+
+/// Room for the headers of unusual packets.
+#[inline(always)]
+fn room() -> Option<&'static mut Room> {
+    // SAFETY: the map's keys are `u32`, its values `Room`. This CPU has its own, and it is lent only once at a
+    // time below.
+    unsafe { entry::<Room>(addr_of_mut!(bpfecho_scratch), 0) }
 }
 
 /// Adds to the counters of this CPU, which nothing else writes while the program runs.
 #[inline(always)]
-fn count(amounts: &[(usize, u64)]) {
-    let index = 0u32;
+fn count(traffic: Option<(usize, u64)>, event: Option<usize>) {
     // SAFETY: the map's keys are `u32`, its values `Counters`.
-    let counters = unsafe {
-        helper::map_lookup_elem(addr_of_mut!(bpfecho_counts), (&raw const index).cast())
-            .cast::<Counters>()
-            .as_mut()
-    };
+    let counters = unsafe { entry::<Counters>(addr_of_mut!(bpfecho_counts), 0) };
     if let Some(counters) = counters {
-        for &(counter, amount) in amounts {
-            if counter < COUNTERS {
-                counters[counter] += amount;
-            }
+        if let Some((counter, bytes)) = traffic
+            && counter < COUNTERS - 1
+        {
+            counters[counter] += 1;
+            counters[counter + 1] += bytes;
+        }
+        if let Some(counter) = event
+            && counter < COUNTERS
+        {
+            counters[counter] += 1;
         }
     }
 }
@@ -195,48 +423,69 @@ fn count(amounts: &[(usize, u64)]) {
 /// The program on the egress hook of loopback. A packet there is on its way to the host itself: turned round,
 /// it arrives as if the other end had sent it, with the route it has.
 #[unsafe(no_mangle)]
-#[unsafe(link_section = "tc")]
+#[unsafe(link_section = "tc/lo")]
 pub extern "C" fn bpfecho_lo(skb: *mut SkBuff) -> i32 {
-    // SAFETY: the kernel passes a valid `__sk_buff`; its fields `data` and `data_end` delimit bytes that are
-    // this program's alone while it runs.
-    let (packet, length) = unsafe {
-        let start = read_volatile(&raw const (*skb).data) as usize as *mut u8;
-        let end = read_volatile(&raw const (*skb).data_end) as usize as *mut u8;
-        (Packet::from_raw(start, end), (*skb).len)
-    };
-    match reflect(&TrafficControl { skb }, packet, length) {
+    run::<false>(skb)
+}
+
+/// The program on the ingress hook of any other interface. A packet there has arrived: turned round, it is sent
+/// out of the interface again.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tc/wire")]
+pub extern "C" fn bpfecho_wire(skb: *mut SkBuff) -> i32 {
+    run::<true>(skb)
+}
+
+#[inline(always)]
+fn run<const WIRE: bool>(skb: *mut SkBuff) -> i32 {
+    let consumed = if WIRE { verdict::SHOT } else { verdict::STOLEN };
+    match reflect(&Hook::<WIRE> { skb }, &mut Skb { skb }, room) {
         Outcome::NotOurs => verdict::UNSPEC,
         Outcome::Passed(reason) => {
-            count(&[(reason as usize, 1)]);
+            count(None, Some(reason as usize));
             verdict::UNSPEC
         }
         Outcome::Consumed(reason) => {
-            count(&[(reason as usize, 1)]);
-            verdict::STOLEN
+            count(None, Some(reason as usize));
+            consumed
         }
-        Outcome::Reflected(reflected) => {
-            match reflected.finish {
-                Finish::Nothing => {}
-                Finish::Checksum { offset, difference } => {
-                    // SAFETY: the offset is that of a checksum inside the packet. The helper cannot fail, as
-                    // the bytes around were just written.
-                    unsafe { helper::l4_csum_replace(skb, offset, 0, u64::from(difference), 0) };
-                }
-                Finish::Trim(length) => {
-                    // SAFETY: plain numbers.
-                    if unsafe { helper::skb_change_tail(skb, length, 0) } != 0 {
-                        return verdict::STOLEN;
-                    }
-                }
-            }
-            let packets = reflected.packets as usize;
-            count(&[(packets, 1), (packets + 1, u64::from(reflected.bytes))]);
-            if let Some(event) = reflected.event {
-                count(&[(event as usize, 1)]);
-            }
-            verdict::OK
+        Outcome::Reflected(reflected) => send::<WIRE>(skb, reflected).unwrap_or(consumed),
+    }
+}
+
+/// Does what is left to do for a packet that was turned round. Returns the verdict; `None` if the packet is lost.
+#[inline(always)]
+fn send<const WIRE: bool>(skb: *mut SkBuff, reflected: Reflected) -> Option<i32> {
+    let Reflected { traffic, event, finish } = reflected;
+    // SAFETY: the kernel passes a valid `__sk_buff`.
+    let ifindex = if WIRE { unsafe { (*skb).ifindex } } else { 0 };
+    if let Some((offset, difference)) = finish.checksum {
+        // SAFETY: the offset is that of a checksum inside the packet. The helper cannot fail, as the bytes
+        // around were just written.
+        unsafe { helper::l4_csum_replace(skb, offset, 0, u64::from(difference), 0) };
+    }
+    if WIRE && finish.unbalanced != 0 {
+        // SAFETY: plain numbers. The helper fails where there is no sum to correct.
+        unsafe { helper::csum_update(skb, finish.unbalanced) };
+    }
+    let traffic = traffic.map(|(packets, bytes)| (packets as usize, u64::from(bytes)));
+    count(traffic, event.map(|event| event as usize));
+    if let Some(cut) = finish.cut {
+        if WIRE && finish.twice {
+            // SAFETY: plain numbers. If the helper fails, the client sends the segment again.
+            unsafe { helper::clone_redirect(skb, ifindex, 0) };
+        }
+        let length = slow_path::cut(&Hook::<WIRE> { skb }, &mut Skb { skb }, room()?, &cut)?;
+        // SAFETY: plain numbers.
+        if unsafe { helper::skb_change_tail(skb, length, 0) } != 0 {
+            return None;
         }
     }
+    if !WIRE {
+        return Some(verdict::OK);
+    }
+    // SAFETY: plain numbers.
+    Some(unsafe { helper::redirect(ifindex, 0) } as i32)
 }
 
 /// The licence, as the kernel reads it.

@@ -3,35 +3,55 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use argh::{EarlyExit, FromArgs};
+
+use crate::port_set::Ports;
+use crate::prefix::{Prefix, PrefixError};
+use crate::protocols::Protocols;
 
 /// The port without one given, as the predecessor has it.
 const DEFAULT_PORT: u16 = 12345;
 
-/// TCP and UDP echo server inside the Linux kernel: what is sent to the given addresses and ports comes back.
+/// TCP, UDP and ping echo server inside the Linux kernel: what is sent to the given addresses and ports comes
+/// back.
 #[derive(FromArgs)]
 struct Arguments {
-    /// addresses to echo on (127.0.0.1), then ports, also as a list like 7,1122 (12345)
+    /// addresses to echo on, also as prefixes like 10.9.0.0/16 (127.0.0.1), then ports, also as a list like
+    /// 7,2000-2999 (12345)
     #[argh(positional, arg_name = "address-or-port")]
     words: Vec<String>,
 
-    /// IPv4 address to echo on; "" for none (127.0.0.1, unless addresses are given)
+    /// IPv4 address or prefix to echo on; "" for none (127.0.0.1, unless addresses or virtual hosts are
+    /// given)
     #[argh(option, arg_name = "address")]
     ipv4: Option<String>,
 
-    /// IPv6 address to echo on; "" for none (none)
+    /// IPv6 address or prefix to echo on; "" for none (none)
     #[argh(option, arg_name = "address")]
     ipv6: Option<String>,
 
-    /// port, or list of ports (12345)
+    /// port, or list of ports and ranges (12345)
     #[argh(option, arg_name = "ports")]
     port: Option<String>,
 
-    /// interface to echo on (lo)
-    #[argh(option, arg_name = "interface", default = "String::from(\"lo\")")]
-    ifname: String,
+    /// interface to echo on; may be repeated (lo)
+    #[argh(option, arg_name = "interface")]
+    ifname: Vec<String>,
+
+    /// what to echo: a list of tcp, udp and icmp, which is ping (tcp,udp)
+    #[argh(option, arg_name = "list", default = "Protocols::default()")]
+    protocol: Protocols,
+
+    /// addresses and prefixes to answer, and no others; not asked on loopback; may be repeated (everybody)
+    #[argh(option, arg_name = "prefixes")]
+    allow: Vec<String>,
+
+    /// addresses and prefixes to echo on that need not be this host's: it answers for them on Ethernet; may
+    /// be repeated (none)
+    #[argh(option, arg_name = "prefixes")]
+    virtual_hosts: Vec<String>,
 
     /// echo also where something serves the port already
     #[argh(switch)]
@@ -53,12 +73,18 @@ struct Arguments {
 /// What is to be echoed, where, and how much is to be said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The addresses, IPv4 first; at least one.
-    pub addresses: Vec<IpAddr>,
-    /// The ports, ascending; at least one, none zero.
-    pub ports: Vec<u16>,
-    /// The name of the interface.
-    pub interface: String,
+    /// The addresses, IPv4 first; at least one, or a virtual host.
+    pub served: Vec<Prefix>,
+    /// The addresses that need not exist on this host, IPv4 first; none of `served`.
+    pub virtual_hosts: Vec<Prefix>,
+    /// Whom to answer, IPv4 first; everybody if it is empty.
+    pub allow: Vec<Prefix>,
+    /// The ports; at least one.
+    pub ports: Ports,
+    /// What is echoed there.
+    pub protocols: Protocols,
+    /// The names of the interfaces as they were given; at least one, each once.
+    pub interfaces: Vec<String>,
     /// Whether a port that is in use is taken all the same.
     pub force: bool,
     /// How much is said.
@@ -135,36 +161,48 @@ impl Arguments {
     fn request(self) -> Result<Request, String> {
         let mut ipv4 = BTreeSet::new();
         let mut ipv6 = BTreeSet::new();
-        let mut ports = BTreeSet::new();
+        let mut ports = Ports::default();
         for word in &self.words {
-            match parse_address(word) {
-                Some(IpAddr::V4(address)) => _ = ipv4.insert(address),
-                Some(IpAddr::V6(address)) => _ = ipv6.insert(address),
-                None if word.contains(['.', ':']) => return Err(format!("`{word}` is not an IP address")),
-                None => ports.append(&mut parse_ports(word)?),
+            if word.contains(['.', ':', '/']) {
+                let prefix = parse_prefix(word)?;
+                if prefix.address().is_ipv4() { &mut ipv4 } else { &mut ipv6 }.insert(prefix);
+            } else {
+                ports = ports.union(&word.parse()?);
             }
         }
+        let virtual_hosts = parse_others("--virtual-hosts", &self.virtual_hosts)?;
+        let allow = parse_others("--allow", &self.allow)?;
         // The flags keep their defaults as long as no address is given in the other way.
-        let ipv4_default = (ipv4.is_empty() && ipv6.is_empty()).then_some(Ipv4Addr::LOCALHOST);
-        let ipv4 = same_twice("IPv4 address", ipv4, self.ipv4.as_deref().map(parse_ipv4).transpose()?)?
+        let none_given = ipv4.is_empty() && ipv6.is_empty() && virtual_hosts.is_empty();
+        let ipv4_default = none_given.then(|| IpAddr::V4(Ipv4Addr::LOCALHOST).into());
+        let ipv4_flag = self.ipv4.as_deref().map(|word| parse_family(4, word)).transpose()?;
+        let ipv6_flag = self.ipv6.as_deref().map(|word| parse_family(6, word)).transpose()?;
+        let ports_flag = self.port.as_deref().map(str::parse).transpose()?;
+        let given = |found: BTreeSet<Prefix>| (!found.is_empty()).then_some(found);
+        let ipv4 = same_twice("IPv4 address", given(ipv4), ipv4_flag)?
             .unwrap_or_else(|| ipv4_default.into_iter().collect());
-        let ipv6 = same_twice("IPv6 address", ipv6, self.ipv6.as_deref().map(parse_ipv6).transpose()?)?
-            .unwrap_or_default();
-        let ports = same_twice("port", ports, self.port.as_deref().map(parse_ports).transpose()?)?
-            .unwrap_or_else(|| [DEFAULT_PORT].into());
+        let ipv6 = same_twice("IPv6 address", given(ipv6), ipv6_flag)?.unwrap_or_default();
+        let ports = same_twice("port", (!ports.is_empty()).then_some(ports), ports_flag)?
+            .unwrap_or_else(|| DEFAULT_PORT.into());
 
-        let addresses: Vec<IpAddr> =
-            ipv4.into_iter().map(IpAddr::V4).chain(ipv6.into_iter().map(IpAddr::V6)).collect();
-        if addresses.is_empty() {
+        let served: Vec<Prefix> = ipv4.into_iter().chain(ipv6).collect();
+        if served.is_empty() && virtual_hosts.is_empty() {
             return Err("at least one of --ipv4 and --ipv6 has to be given".into());
         }
-        for address in &addresses {
-            let broadcast = *address == IpAddr::V4(Ipv4Addr::BROADCAST);
-            if address.is_unspecified() || address.is_multicast() || broadcast {
-                return Err(format!(
-                    "{address} is not the address of one host: name each address to echo on"
-                ));
+        for prefix in &served {
+            check_hosts(prefix, "to echo on")?;
+            if virtual_hosts.contains(prefix) {
+                return Err(format!("{prefix} is given twice: as this host's, and with --virtual-hosts"));
             }
+        }
+        let mut interfaces: Vec<String> = Vec::new();
+        for name in self.ifname {
+            if !interfaces.contains(&name) {
+                interfaces.push(name);
+            }
+        }
+        if interfaces.is_empty() {
+            interfaces.push("lo".into());
         }
         let verbosity = match (self.quiet, self.verbose) {
             (true, true) => return Err("--quiet and --verbose contradict each other".into()),
@@ -173,9 +211,12 @@ impl Arguments {
             (false, true) => Verbosity::Verbose,
         };
         Ok(Request {
-            addresses,
-            ports: ports.into_iter().collect(),
-            interface: self.ifname,
+            served,
+            virtual_hosts: virtual_hosts.into_iter().collect(),
+            allow: allow.into_iter().collect(),
+            ports,
+            protocols: self.protocol,
+            interfaces,
             force: self.force,
             verbosity,
         })
@@ -184,48 +225,57 @@ impl Arguments {
 
 /// What is meant by values that were given by `position` and by `flag`: they must not contradict each other.
 /// `None` if neither was given.
-fn same_twice<T: Ord>(
-    what: &str,
-    position: BTreeSet<T>,
-    flag: Option<BTreeSet<T>>,
-) -> Result<Option<BTreeSet<T>>, String> {
-    match flag {
-        Some(flag) if position.is_empty() || position == flag => Ok(Some(flag)),
-        Some(_) => Err(format!("the {what} is given twice, by position and by flag, and not the same")),
-        None if position.is_empty() => Ok(None),
-        None => Ok(Some(position)),
+fn same_twice<T: PartialEq>(what: &str, position: Option<T>, flag: Option<T>) -> Result<Option<T>, String> {
+    match (position, flag) {
+        (Some(position), Some(flag)) if position != flag => {
+            Err(format!("the {what} is given twice, by position and by flag, and not the same"))
+        }
+        (position, flag) => Ok(position.or(flag)),
     }
 }
 
-/// Reads an address. An IPv4 address that is mapped into IPv6 is the IPv4 address it means.
-fn parse_address(word: &str) -> Option<IpAddr> {
-    word.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+fn parse_prefix(word: &str) -> Result<Prefix, String> {
+    word.parse().map_err(|error: PrefixError| error.to_string())
 }
 
-fn parse_ipv4(word: &str) -> Result<BTreeSet<Ipv4Addr>, String> {
-    match parse_address(word) {
-        Some(IpAddr::V4(address)) => Ok([address].into()),
-        _ if word.is_empty() => Ok(BTreeSet::new()),
-        _ => Err(format!("`--ipv4 {word}`: this is not an IPv4 address")),
+/// Reads the value of --ipv4 or --ipv6: an address or prefix of that family, or nothing.
+fn parse_family(version: u8, word: &str) -> Result<BTreeSet<Prefix>, String> {
+    if word.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    match word.parse::<Prefix>() {
+        Ok(prefix) if prefix.address().is_ipv4() == (version == 4) => Ok([prefix].into()),
+        Err(error @ (PrefixError::Length { .. } | PrefixError::HostBits { .. })) => Err(error.to_string()),
+        _ => Err(format!("`--ipv{version} {word}`: this is not an IPv{version} address")),
     }
 }
 
-fn parse_ipv6(word: &str) -> Result<BTreeSet<Ipv6Addr>, String> {
-    match parse_address(word) {
-        Some(IpAddr::V6(address)) => Ok([address].into()),
-        _ if word.is_empty() => Ok(BTreeSet::new()),
-        _ => Err(format!("`--ipv6 {word}`: this is not an IPv6 address")),
-    }
-}
-
-/// Reads a list of ports.
-fn parse_ports(word: &str) -> Result<BTreeSet<u16>, String> {
-    word.split(',')
-        .map(|port| match port.parse() {
-            Ok(port) if port != 0 => Ok(port),
-            _ => Err(format!("`{port}` is not a port: ports are numbers from 1 to 65535")),
+/// Reads lists of addresses and prefixes of other hosts.
+fn parse_others(flag: &str, lists: &[String]) -> Result<BTreeSet<Prefix>, String> {
+    let words = lists.iter().flat_map(|list| list.split(','));
+    words
+        .map(|word| {
+            let prefix = parse_prefix(word)?;
+            check_hosts(&prefix, "of another host")?;
+            if prefix.is_within_any(&Prefix::LOOPBACK) {
+                return Err(format!("`{flag} {prefix}`: this is the host itself, no other"));
+            }
+            Ok(prefix)
         })
         .collect()
+}
+
+/// Rejects what is no address of a host. `purpose` says which addresses have to be named.
+fn check_hosts(prefix: &Prefix, purpose: &str) -> Result<(), String> {
+    let address = prefix.address();
+    let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if !prefix.is_single() && prefix.is_within_any(&Prefix::NOBODY) {
+        Err(format!("{prefix} holds no address of a host"))
+    } else if prefix.is_single() && (address.is_unspecified() || address.is_multicast() || broadcast) {
+        Err(format!("{address} is not the address of one host: name each address {purpose}"))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -247,9 +297,8 @@ mod tests {
     }
 
     fn said(request: &Request) -> String {
-        let addresses: Vec<_> = request.addresses.iter().map(ToString::to_string).collect();
-        let ports: Vec<_> = request.ports.iter().map(ToString::to_string).collect();
-        format!("{} {}", addresses.join(" "), ports.join(","))
+        let served: Vec<_> = request.served.iter().map(ToString::to_string).collect();
+        format!("{} {}", served.join(" "), request.ports.compact())
     }
 
     #[test]
@@ -269,9 +318,34 @@ mod tests {
             ("--ipv4 \"\" --ipv6 ::1 --port 7", "::1 7"),
             ("--ipv4 10.0.0.1 ::1", "10.0.0.1 ::1 12345"),
             ("127.0.0.1 1122 --ipv4 127.0.0.1 --port 1122", "127.0.0.1 1122"),
+            ("10.80.0.0/16 fd00::/64 7,2000-2999 8", "10.80.0.0/16 fd00::/64 7-8,2000-2999"),
+            ("10.0.0.1/32 --ipv4 10.0.0.1", "10.0.0.1 12345"),
+            ("::ffff:10.80.0.0/112", "10.80.0.0/16 12345"),
+            ("--ipv4 10.80.0.0/16 --port 7,9-8000", "10.80.0.0/16 7,9-8000"),
+            ("7-9 --port 9,7,8", "127.0.0.1 7-9"),
+            ("--virtual-hosts 10.9.0.0/16", " 12345"),
+            ("--virtual-hosts 10.9.0.0/16 --ipv4 10.0.0.5", "10.0.0.5 12345"),
         ] {
             assert_eq!(said(&echo(line)), meaning, "{line}");
         }
+    }
+
+    #[test]
+    fn lists_that_may_be_repeated() {
+        let prefixes = |prefixes: &[Prefix]| -> Vec<_> { prefixes.iter().map(ToString::to_string).collect() };
+        let request = echo("--virtual-hosts fd00:9::/64,10.9.0.0/16 --virtual-hosts 10.8.0.1 --ifname eth0");
+        assert_eq!(prefixes(&request.virtual_hosts), ["10.8.0.1", "10.9.0.0/16", "fd00:9::/64"]);
+        assert_eq!(
+            (request.allow.as_slice(), request.interfaces.as_slice()),
+            (&[][..], &["eth0".into()][..])
+        );
+        let request =
+            echo("7 --allow 10.0.0.0/8,::/0 --allow 10.0.0.0/8 --ifname lo --ifname eth0 --ifname lo");
+        assert_eq!(prefixes(&request.allow), ["10.0.0.0/8", "::/0"]);
+        assert_eq!(request.interfaces, ["lo", "eth0"]);
+        let request = echo("");
+        assert_eq!((request.interfaces, request.protocols), (vec!["lo".into()], Protocols::default()));
+        assert_eq!(echo("--protocol icmp,tcp").protocols.compact(), "tcp,icmp");
     }
 
     #[test]
@@ -298,6 +372,32 @@ mod tests {
             ("localhost", "`localhost` is not a port: ports are numbers from 1 to 65535"),
             ("0.0.0.0 7", "0.0.0.0 is not the address of one host: name each address to echo on"),
             ("ff02::1 7", "ff02::1 is not the address of one host: name each address to echo on"),
+            ("10.9.0.1/16 7", "`10.9.0.1/16` has bits behind its length set: did you mean 10.9.0.0/16?"),
+            ("--ipv4 fd00::/64", "`--ipv4 fd00::/64`: this is not an IPv4 address"),
+            ("--ipv6 fd00::/130", "`fd00::/130`: the length of an IPv6 prefix is a number from 0 to 128"),
+            ("7/8", "`7` is not an IP address"),
+            ("9-7", "`9-7` holds no port: did you mean 7-9?"),
+            ("7-8 --port 7", "the port is given twice, by position and by flag, and not the same"),
+            ("224.0.0.0/4 7", "224.0.0.0/4 holds no address of a host"),
+            ("0.0.0.0/9 7", "0.0.0.0/9 holds no address of a host"),
+            ("--ipv6 ff02::/16", "ff02::/16 holds no address of a host"),
+            ("--allow ff00::/8", "ff00::/8 holds no address of a host"),
+            (
+                "--allow 224.0.0.1",
+                "224.0.0.1 is not the address of one host: name each address of another host",
+            ),
+            ("--allow 127.0.0.0/16", "`--allow 127.0.0.0/16`: this is the host itself, no other"),
+            ("--virtual-hosts ::1", "`--virtual-hosts ::1`: this is the host itself, no other"),
+            ("--virtual-hosts 10.9.0.0/16,", "`` is not an IP address"),
+            (
+                "10.9.0.1 --virtual-hosts 10.9.0.1",
+                "10.9.0.1 is given twice: as this host's, and with --virtual-hosts",
+            ),
+            (
+                "--protocol sctp",
+                "Error parsing option '--protocol' with value 'sctp': `sctp` is not a protocol: there are \
+                 tcp, udp and icmp",
+            ),
             ("-q -v", "--quiet and --verbose contradict each other"),
             ("--nonsense", "Unrecognized argument: --nonsense"),
             ("--port", "No value provided for option '--port'."),

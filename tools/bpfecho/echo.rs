@@ -1,10 +1,11 @@
-//! The probe in the kernel: loaded for some addresses and ports, attached to an interface, read out.
+//! The probe in the kernel: loaded for an interface, attached to it, read out.
 
-use std::net::{IpAddr, Ipv6Addr};
-
-use loader::tc::{Attachment, FILTER_NAME_LENGTH, IfIndex, Interface, NetlinkError, Side};
+use loader::tc::{Attachment, FILTER_NAME_LENGTH, IfIndex, NetlinkError, Side};
 use loader::{LinkError, LoadError, Map, MapError, Object, ParseError, Program, ProgramKind};
-use probe::abi::{self, Counters, map, setting};
+use probe::abi::{self, Counters, destination, link, map, protocols, setting};
+
+use crate::configuration::{Configuration, Place};
+use crate::protocols::Protocols;
 
 /// The compiled probe in this machine's byte order.
 #[cfg(target_endian = "little")]
@@ -16,6 +17,7 @@ const PROBE: &[u8] = include_bytes!("../../probe/bpfecho.bpfeb.o");
 /// The program, loaded and configured.
 pub struct Echo {
     program: Program,
+    side: Side,
     counters: Map,
     filter_name: String,
 }
@@ -74,54 +76,47 @@ impl From<LoadError> for EchoError {
 }
 
 impl Echo {
-    /// Loads the program for `addresses` and `ports`, of which there is at least one each and no port is zero,
-    /// and for an interface with an MTU of `mtu` bytes. With `verbose` the log of a program that the kernel
-    /// rejects is complete.
+    /// Loads the program for one interface. With `verbose` the log of a program that the kernel rejects is
+    /// complete.
     ///
     /// # Errors
     ///
     /// [`EchoError`] with what the kernel refused; nothing is left in it then.
-    pub fn load(addresses: &[IpAddr], ports: &[u16], mtu: u32, verbose: bool) -> Result<Self, EchoError> {
+    pub fn load(configuration: &Configuration, verbose: bool) -> Result<Self, EchoError> {
         let object = Object::parse(PROBE)?;
-        let create = |name: &'static str, entries: Option<u32>| {
+        let entries = |count: usize| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let mut maps = Vec::new();
+        for name in map::ALL {
             let definition = object.maps().iter().find(|definition| definition.name == name);
             let mut definition = definition.ok_or(EchoError::NoMap(name))?.clone();
-            definition.max_entries = entries.unwrap_or(definition.max_entries);
-            Ok::<Map, EchoError>(Map::create(&definition)?)
-        };
-        let address_map = create(map::ADDRESSES, Some(addresses.len() as u32))?;
-        let port_map = create(map::PORTS, None)?;
-        let counters = create(map::COUNTERS, None)?;
-        for &address in addresses {
-            address_map.update(&address_key(address), &[0])?;
-        }
-        for (index, word) in (0u32..).zip(port_words(ports)) {
-            if word != 0 {
-                port_map.update(&index.to_ne_bytes(), &word.to_ne_bytes())?;
+            match name {
+                map::DESTINATIONS => definition.max_entries = entries(configuration.destinations.len()),
+                map::SOURCES => definition.max_entries = entries(configuration.sources.len()),
+                _ => {}
             }
+            maps.push((name, Map::create(&definition)?));
         }
-        let first = ports.iter().min().copied().unwrap_or(u16::MAX);
-        let last = ports.iter().max().copied().unwrap_or(1);
-        let linked = object.link(
-            abi::LOOPBACK_PROGRAM,
-            &[(map::ADDRESSES, &address_map), (map::PORTS, &port_map), (map::COUNTERS, &counters)],
-            &[
-                (setting::FIRST_PORT, u64::from(first)),
-                (setting::LAST_PORT, u64::from(last)),
-                (setting::MTU, u64::from(mtu)),
-            ],
-        )?;
-        let program = linked.load(ProgramKind::SchedCls, verbose)?;
-        Ok(Self { program, counters, filter_name: filter_name(addresses, ports) })
+        fill(&maps, configuration)?;
+        let (program, side) = match configuration.place {
+            Place::Loopback => (abi::LOOPBACK_PROGRAM, Side::Egress),
+            Place::Ethernet { .. } | Place::Tunnel => (abi::WIRE_PROGRAM, Side::Ingress),
+        };
+        let named: Vec<(&str, &Map)> = maps.iter().map(|(name, map)| (*name, map)).collect();
+        let program =
+            object.link(program, &named, &settings(configuration))?.load(ProgramKind::SchedCls, verbose)?;
+        let counters = maps.into_iter().find(|(name, _)| *name == map::COUNTERS);
+        let (_, counters) = counters.ok_or(EchoError::NoMap(map::COUNTERS))?;
+        let filter_name = filter_name(program.name(), configuration);
+        Ok(Self { program, side, counters, filter_name })
     }
 
-    /// Attaches the program where it turns round what is sent on `interface`.
+    /// Attaches the program where it turns round what is sent on `interface`, or what comes in there.
     ///
     /// # Errors
     ///
     /// Any [`NetlinkError`]; nothing is left behind then.
-    pub fn attach(&self, interface: &Interface) -> Result<Attachment, NetlinkError> {
-        Attachment::new(interface.index, Side::Egress, &self.program, &self.filter_name)
+    pub fn attach(&self, interface: IfIndex) -> Result<Attachment, NetlinkError> {
+        Attachment::new(interface, self.side, &self.program, &self.filter_name)
     }
 
     /// The program itself.
@@ -145,8 +140,8 @@ impl Echo {
     }
 
     /// Removes filters of the same name as this program's from `interface`, which a killed run for the same
-    /// addresses and ports has left behind. For a caller that knows that no other run is alive, and while this
-    /// program is not attached.
+    /// addresses and ports has left behind. For a caller that knows that no other run is alive, and while
+    /// this program is not attached.
     ///
     /// # Errors
     ///
@@ -155,35 +150,122 @@ impl Echo {
         if self.filter_name.len() == FILTER_NAME_LENGTH {
             return Ok(()); // cut off: it may be another's
         }
-        loader::tc::remove_named(interface, Side::Egress, &self.filter_name)
+        loader::tc::remove_named(interface, self.side, &self.filter_name)
     }
 }
 
-/// The name of the filter as `tc filter show` prints it: it says what is echoed.
-fn filter_name(addresses: &[IpAddr], ports: &[u16]) -> String {
-    let mut name = String::from(abi::LOOPBACK_PROGRAM);
-    for address in addresses {
-        name.push_str(&format!(" {address}"));
+/// Writes addresses and ports into `maps`.
+fn fill(maps: &[(&'static str, Map)], configuration: &Configuration) -> Result<(), EchoError> {
+    let find = |wanted: &'static str| {
+        let found = maps.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, map)| map).ok_or(EchoError::NoMap(wanted))
+    };
+    let destinations = find(map::DESTINATIONS)?;
+    for (prefix, value) in &configuration.destinations {
+        destinations.update(&prefix.key(), &value.to_ne_bytes())?;
     }
-    let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
-    name.push_str(&format!(" {}", ports.join(",")));
+    let sources = find(map::SOURCES)?;
+    for (prefix, answered) in &configuration.sources {
+        sources.update(&prefix.key(), &u32::from(*answered).to_ne_bytes())?;
+    }
+    let ports = find(map::PORTS)?;
+    for (index, word) in (0u32..).zip(configuration.ports.words()) {
+        if word != 0 {
+            ports.update(&index.to_ne_bytes(), &word.to_ne_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// The values of the program's settings. None is zero, as [`setting`] demands.
+fn settings(configuration: &Configuration) -> [(&'static str, u64); setting::ALL.len()] {
+    let has_virtual = configuration.destinations.iter().any(|(_, value)| value & destination::VIRTUAL != 0);
+    let neighbours = if has_virtual { protocols::NEIGHBOURS } else { 0 };
+    let link = match configuration.place {
+        Place::Loopback | Place::Ethernet { .. } => link::ETHERNET,
+        Place::Tunnel => link::NONE,
+    };
+    let [a, b, c, d, e, f] = match configuration.place {
+        Place::Ethernet { mac } => mac,
+        Place::Loopback | Place::Tunnel => [0; 6],
+    };
+    [
+        (setting::FIRST_PORT, configuration.ports.first().unwrap_or(u16::MAX).into()),
+        (setting::LAST_PORT, configuration.ports.last().unwrap_or(1).into()),
+        (setting::MTU, configuration.mtu.into()),
+        (setting::PROTOCOLS, (configuration.protocols.bits() | neighbours).into()),
+        (setting::LINK, link.into()),
+        (setting::MAC, u64::from_ne_bytes([a, b, c, d, e, f, 1, 1])),
+    ]
+}
+
+/// The name of the filter as `tc filter show` prints it: it says what is echoed.
+fn filter_name(program: &str, configuration: &Configuration) -> String {
+    let mut name = String::from(program);
+    for (prefix, value) in &configuration.destinations {
+        name += &match value {
+            0 => continue,
+            value if value & destination::VIRTUAL != 0 => format!(" virtual {prefix}"),
+            _ => format!(" {prefix}"),
+        };
+    }
+    if configuration.protocols.has_ports() {
+        name += &format!(" {}", configuration.ports.compact());
+    }
+    if configuration.protocols != Protocols::default() {
+        name += &format!(" {}", configuration.protocols.compact());
+    }
+    // All of it is ASCII.
     name.truncate(FILTER_NAME_LENGTH);
     name
 }
 
-/// `address` as the program looks it up.
-fn address_key(address: IpAddr) -> abi::Address {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => Ipv6Addr::octets(&address),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The entries of the map of ports.
-fn port_words(ports: &[u16]) -> Vec<u64> {
-    let mut words = vec![0; map::PORT_WORDS as usize];
-    for port in ports {
-        words[usize::from(port / 64)] |= 1 << (port % 64);
+    fn configuration(place: Place, destinations: &[(&str, u32)], ports: &str) -> Configuration {
+        Configuration {
+            place,
+            mtu: 1500,
+            protocols: Protocols::default(),
+            ports: ports.parse().unwrap(),
+            destinations: destinations
+                .iter()
+                .map(|(prefix, value)| (prefix.parse().unwrap(), *value))
+                .collect(),
+            sources: Vec::new(),
+        }
     }
-    words
+
+    #[test]
+    fn filter_names_say_what_is_echoed() {
+        let mut wire = configuration(
+            Place::Tunnel,
+            &[("0.0.0.0/0", 0), ("10.0.0.5", 1), ("fd00::/64", 1), ("10.9.0.0/16", 3), ("10.9.0.1", 0)],
+            "7,2000-2999",
+        );
+        let name = "bpfecho_wire 10.0.0.5 fd00::/64 virtual 10.9.0.0/16 7,2000-2999";
+        assert_eq!(filter_name("bpfecho_wire", &wire), name);
+        wire.protocols = "tcp,icmp".parse().unwrap();
+        assert_eq!(filter_name("bpfecho_wire", &wire), format!("{name} tcp,icmp"));
+        wire.protocols = "icmp".parse().unwrap();
+        assert_eq!(filter_name("x", &wire), "x 10.0.0.5 fd00::/64 virtual 10.9.0.0/16 icmp");
+        let long = configuration(Place::Loopback, &[("fd00:1111:2222::/64", 1); 20], "7");
+        assert_eq!(filter_name("bpfecho_lo", &long).len(), FILTER_NAME_LENGTH);
+    }
+
+    #[test]
+    fn no_setting_is_zero() {
+        let mac = [2, 0, 0, 0, 0, 1];
+        let values = |place, value| {
+            let configuration = configuration(place, &[("10.9.0.0/16", value)], "7,2000-2999");
+            settings(&configuration).map(|(_, value)| value)
+        };
+        let value = u64::from_ne_bytes([2, 0, 0, 0, 0, 1, 1, 1]);
+        assert_eq!(values(Place::Ethernet { mac }, 3), [7, 2999, 1500, 11, 1, value]);
+        assert_eq!(values(Place::Ethernet { mac }, 1)[3], 3);
+        assert_eq!(values(Place::Tunnel, 1)[4], 2);
+        assert!([Place::Tunnel, Place::Loopback].iter().all(|place| !values(*place, 1).contains(&0)));
+    }
 }

@@ -7,6 +7,9 @@ use std::os::fd::OwnedFd;
 
 use loader::Errno;
 
+use crate::port_set::Ports;
+use crate::prefix::Prefix;
+use crate::protocols::Protocols;
 use crate::sys::{self, Protocol};
 
 /// Ports below this one need a capability, unless the administrator says otherwise
@@ -16,7 +19,7 @@ const UNPRIVILEGED: u16 = 1024;
 /// Sockets that keep everybody else from serving the echoed ports. The kernel lets them go with the process.
 pub struct HeldPorts {
     _sockets: Vec<OwnedFd>,
-    /// Whether every port is held on every address: none was of another host.
+    /// Whether every port is held on every address: there are some, and none is of another host or a network.
     pub complete: bool,
 }
 
@@ -78,6 +81,12 @@ impl fmt::Display for HoldError {
                 if *errno == Errno::EACCES && port < UNPRIVILEGED {
                     formatter.write_str(": needs CAP_NET_BIND_SERVICE, or --force, which holds no ports")?;
                 }
+                if *errno == Errno::EMFILE {
+                    formatter.write_str(
+                        ": each port needs a descriptor: allow more (ulimit -n), echo fewer ports, or use \
+                         --force, which holds no ports",
+                    )?;
+                }
                 Ok(())
             }
         }
@@ -86,35 +95,55 @@ impl fmt::Display for HoldError {
 
 impl std::error::Error for HoldError {}
 
-/// Holds each of `ports` on each of `addresses` for TCP and UDP. Addresses that are not this host's own cannot
-/// be held, nor served by anything else here, and are left out. `interface` is the index of the interface, for
-/// link-local addresses.
+/// Holds each of `ports` on each address of `served`, for those of `protocols` that have ports. Addresses
+/// that are not this host's own cannot be held, nor served by anything else here, and are left out, as are
+/// networks. `interfaces` are the indices of the interfaces, for link-local addresses.
 ///
 /// # Errors
 ///
 /// [`HoldError`] for the first port that cannot be had; none is held then.
-pub fn hold(addresses: &[IpAddr], ports: &[u16], interface: u32) -> Result<HeldPorts, HoldError> {
+pub fn hold(
+    served: &[Prefix],
+    ports: &Ports,
+    protocols: Protocols,
+    interfaces: &[u32],
+) -> Result<HeldPorts, HoldError> {
+    sys::allow_more_descriptors();
+    // UDP first: who holds a TCP port without listening, as this program does, is in no table.
+    let all = [(protocols.udp, Protocol::Udp), (protocols.tcp, Protocol::Tcp)];
+    let protocols: Vec<Protocol> = all.into_iter().filter(|(held, _)| *held).map(|(_, it)| it).collect();
     let mut sockets = Vec::new();
-    let mut complete = true;
-    for &ip in addresses {
-        for &port in ports {
-            let address = SocketAddr::new(ip, port);
-            // UDP first: who holds a TCP port without listening, as this program does, is in no table.
-            for protocol in [Protocol::Udp, Protocol::Tcp] {
-                match sys::hold_port(protocol, address, interface) {
-                    Ok(socket) => sockets.push(socket),
-                    // IPv6 switched off altogether has the second code.
-                    Err(Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT) => complete = false,
-                    Err(Errno::EADDRINUSE) => {
-                        let owner = owner(protocol, address);
-                        return Err(HoldError::InUse { address, protocol, owner });
+    let mut complete = !protocols.is_empty() && served.iter().all(Prefix::is_single);
+    for ip in served.iter().filter(|prefix| prefix.is_single()).map(Prefix::address) {
+        let scopes = match ip {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => interfaces,
+            _ => &[0],
+        };
+        for port in ports.iter() {
+            for &protocol in &protocols {
+                for &scope in scopes {
+                    match hold_one(protocol, SocketAddr::new(ip, port), scope)? {
+                        Some(socket) => sockets.push(socket),
+                        None => complete = false,
                     }
-                    Err(errno) => return Err(HoldError::Refused { address, protocol, errno }),
                 }
             }
         }
     }
     Ok(HeldPorts { _sockets: sockets, complete })
+}
+
+/// Holds one port. `None` if the address is not this host's.
+fn hold_one(protocol: Protocol, address: SocketAddr, scope: u32) -> Result<Option<OwnedFd>, HoldError> {
+    match sys::hold_port(protocol, address, scope) {
+        Ok(socket) => Ok(Some(socket)),
+        // IPv6 switched off altogether has the second code.
+        Err(Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT) => Ok(None),
+        Err(Errno::EADDRINUSE) => {
+            Err(HoldError::InUse { address, protocol, owner: owner(protocol, address) })
+        }
+        Err(errno) => Err(HoldError::Refused { address, protocol, errno }),
+    }
 }
 
 /// The process that has a socket bound to `address` or to its port on all addresses, as far as /proc shows.
@@ -144,8 +173,8 @@ fn owner(protocol: Protocol, address: SocketAddr) -> Option<Owner> {
     })
 }
 
-/// The inode of the socket in a line of /proc/net/tcp or its kin (Linux Documentation/networking/proc_net_tcp),
-/// if it is bound so that `address` cannot be had.
+/// The inode of the socket in a line of /proc/net/tcp or its kin (Linux
+/// Documentation/networking/proc_net_tcp), if it is bound so that `address` cannot be had.
 fn inode(line: &str, address: SocketAddr) -> Option<u64> {
     let mut fields = line.split_whitespace();
     let (ip, port) = fields.nth(1)?.split_once(':')?;

@@ -3,23 +3,40 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use loader::tc::{Interface, LinkKind};
 use probe::abi::{Counter, Counters};
 
 use crate::arguments::Request;
+use crate::configuration::served;
+use crate::text::{counted, list};
 
 /// Says `text` on standard error. If nobody reads that any more, it is lost: a run must not end for it.
 pub fn say(text: &dyn Display) {
     let _ = writeln!(io::stderr(), "bpfecho: {text}");
 }
 
-/// The line that says what is echoed, where, and by which hook.
-pub fn ready_line(request: &Request) -> String {
-    let plural = if request.ports.len() == 1 { "port" } else { "ports" };
+/// The line that says what is echoed, where, and by which hooks.
+pub fn ready_line(request: &Request, interfaces: &[Interface]) -> String {
+    let mut targets: Vec<String> = served(request, interfaces).map(|prefix| prefix.to_string()).collect();
+    match request.virtual_hosts.as_slice() {
+        [] => {}
+        [only] if only.is_single() => targets.push(format!("virtual host {only}")),
+        hosts => targets.push(format!("virtual hosts {}", list(hosts))),
+    }
+    let ports = match &request.ports {
+        _ if !request.protocols.has_ports() => String::new(),
+        ports if ports.first() == ports.last() => format!(" port {ports}"),
+        ports => format!(" ports {ports}"),
+    };
+    let hooks = interfaces.iter().map(|interface| {
+        let side = if interface.link == LinkKind::Loopback { "egress" } else { "ingress" };
+        format!("{}, clsact {side}", interface.name)
+    });
     format!(
-        "echoing TCP and UDP on {} {plural} {} ({}, clsact egress)",
-        list(&request.addresses),
-        list(&request.ports),
-        request.interface
+        "echoing {} on {}{ports} ({})",
+        request.protocols,
+        list(targets),
+        hooks.collect::<Vec<_>>().join("; ")
     )
 }
 
@@ -31,6 +48,8 @@ pub fn summary(counters: &Counters) -> String {
         ("TCP/IPv6", Counter::Tcp6Packets, Counter::Tcp6Bytes),
         ("UDP/IPv4", Counter::Udp4Packets, Counter::Udp4Bytes),
         ("UDP/IPv6", Counter::Udp6Packets, Counter::Udp6Bytes),
+        ("ICMP/IPv4", Counter::Icmp4Packets, Counter::Icmp4Bytes),
+        ("ICMP/IPv6", Counter::Icmp6Packets, Counter::Icmp6Bytes),
     ];
     let mut parts: Vec<String> = traffic
         .into_iter()
@@ -42,7 +61,13 @@ pub fn summary(counters: &Counters) -> String {
     if parts.is_empty() {
         parts.push("nothing".into());
     }
-    let events = [("handshake", Counter::Handshakes), ("close", Counter::Closes), ("reset", Counter::Resets)];
+    let events = [
+        ("handshake", Counter::Handshakes),
+        ("close", Counter::Closes),
+        ("reset", Counter::Resets),
+        ("nudge", Counter::Nudges),
+        ("neighbour request", Counter::Neighbours),
+    ];
     for (what, counter) in events {
         if count(counter) != 0 {
             parts.push(counted(count(counter), what));
@@ -51,10 +76,14 @@ pub fn summary(counters: &Counters) -> String {
     let exceptions = [
         ("dropped for their TCP flags", Counter::DroppedFlags),
         ("dropped as segments of unknown connections", Counter::DroppedStray),
+        ("dropped for their source", Counter::DroppedSource),
+        ("dropped as sent by ports that answer everything", Counter::DroppedLoop),
+        ("dropped at the end of their time to live", Counter::DroppedTtl),
         ("passed as fragments", Counter::PassedFragment),
         ("passed for their extension headers", Counter::PassedExtension),
         ("passed as sent by the echoed port itself", Counter::PassedOwnSource),
         ("passed as malformed", Counter::PassedMalformed),
+        ("passed as frames for others", Counter::PassedFrame),
     ];
     for (what, counter) in exceptions {
         if count(counter) != 0 {
@@ -64,47 +93,59 @@ pub fn summary(counters: &Counters) -> String {
     format!("echoed {}", parts.join("; "))
 }
 
-/// A number of things: `1 packet`, `2 packets`.
-fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn list<T: Display>(items: &[T]) -> String {
-    match items {
-        [] => String::new(),
-        [only] => only.to_string(),
-        [first @ .., last] => {
-            let first: Vec<_> = first.iter().map(ToString::to_string).collect();
-            format!("{} and {last}", first.join(", "))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments::Verbosity;
+    use crate::arguments::{Command, parse};
+    use loader::tc::IfIndex;
+
+    fn line(arguments: &str, names: &[&str]) -> String {
+        let request = match parse(arguments.split_whitespace().map(Into::into)) {
+            Ok(Command::Echo(request)) => request,
+            other => panic!("{arguments}: {other:?}"),
+        };
+        let interface = |name: &&str| Interface {
+            index: IfIndex(1),
+            name: (*name).into(),
+            mtu: 1500,
+            link: if *name == "lo" { LinkKind::Loopback } else { LinkKind::Ethernet },
+            mac: None,
+            up: true,
+            all_multicast: false,
+        };
+        ready_line(&request, &names.iter().map(interface).collect::<Vec<_>>())
+    }
 
     #[test]
     fn the_ready_line_lists_everything() {
-        let mut request = Request {
-            addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
-            ports: vec![1122],
-            interface: "lo".into(),
-            force: false,
-            verbosity: Verbosity::Normal,
-        };
-        assert_eq!(
-            ready_line(&request),
-            "echoing TCP and UDP on 127.0.0.1 and ::1 port 1122 (lo, clsact egress)"
-        );
-        request.ports = vec![7, 9, 1122];
-        assert_eq!(
-            ready_line(&request),
-            "echoing TCP and UDP on 127.0.0.1 and ::1 ports 7, 9 and 1122 (lo, clsact egress)"
-        );
+        for (arguments, names, said) in [
+            ("1122", &["lo"][..], "TCP and UDP on 127.0.0.1 port 1122 (lo, clsact egress)"),
+            (
+                "127.0.0.1 ::1 7,9,1122",
+                &["lo"],
+                "TCP and UDP on 127.0.0.1 and ::1 ports 7, 9 and 1122 (lo, clsact egress)",
+            ),
+            (
+                "10.0.0.5 7,2000-2999 --virtual-hosts 10.9.0.0/16 --protocol tcp,udp,icmp",
+                &["lo", "eth0"],
+                "TCP, UDP and ICMP on 10.0.0.5 and virtual hosts 10.9.0.0/16 ports 7 and 2000-2999 \
+                 (lo, clsact egress; eth0, clsact ingress)",
+            ),
+            (
+                "7 --virtual-hosts 10.9.0.0/16,fd00:9::/64",
+                &["eth0"],
+                "TCP and UDP on virtual hosts 10.9.0.0/16 and fd00:9::/64 port 7 (eth0, clsact ingress)",
+            ),
+            (
+                "2000-2999 --virtual-hosts 10.9.0.1 --protocol tcp",
+                &["eth0"],
+                "TCP on virtual host 10.9.0.1 ports 2000-2999 (eth0, clsact ingress)",
+            ),
+            // On the wire loopback addresses are not served, and ping has no ports.
+            ("--ipv6 fd00::5 --protocol icmp", &["eth0"], "ICMP on fd00::5 (eth0, clsact ingress)"),
+        ] {
+            assert_eq!(line(arguments, names), format!("echoing {said}"));
+        }
     }
 
     #[test]
@@ -119,6 +160,21 @@ mod tests {
         assert_eq!(
             summary(&counters),
             "echoed TCP/IPv4 7 packets, 12 bytes; UDP/IPv6 1 packet, 0 bytes; 2 handshakes; 3 passed as malformed"
+        );
+    }
+
+    /// Each counter is said, bytes with their packets.
+    #[test]
+    fn the_summary_leaves_nothing_out() {
+        assert_eq!(
+            summary(&[1; probe::abi::COUNTERS]),
+            "echoed TCP/IPv4 1 packet, 1 byte; TCP/IPv6 1 packet, 1 byte; UDP/IPv4 1 packet, 1 byte; \
+             UDP/IPv6 1 packet, 1 byte; ICMP/IPv4 1 packet, 1 byte; ICMP/IPv6 1 packet, 1 byte; 1 handshake; \
+             1 close; 1 reset; 1 nudge; 1 neighbour request; 1 dropped for their TCP flags; \
+             1 dropped as segments of unknown connections; 1 dropped for their source; \
+             1 dropped as sent by ports that answer everything; 1 dropped at the end of their time to live; \
+             1 passed as fragments; 1 passed for their extension headers; \
+             1 passed as sent by the echoed port itself; 1 passed as malformed; 1 passed as frames for others"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! What the standard library cannot do: signals that are waited for, and ports that are held without being
-//! served. The only `unsafe` of the command.
+//! What the standard library cannot do: signals that are waited for, ports that are held without being
+//! served, and the descriptors for them. The only `unsafe` of the command.
 
 #![allow(unsafe_code)]
 
@@ -23,7 +23,8 @@ impl EndSignals {
     ///
     /// That of sigaction(2) or sigprocmask(2).
     pub fn hold_back() -> Result<Self, Errno> {
-        // SAFETY: each call gets valid pointers, and the set is initialised by `sigemptyset` before it is used.
+        // SAFETY: each call gets valid pointers, and the set is initialised by `sigemptyset` before it is
+        // used.
         unsafe {
             let mut set = MaybeUninit::uninit();
             libc::sigemptyset(set.as_mut_ptr());
@@ -87,6 +88,18 @@ pub fn hold_port(protocol: Protocol, address: SocketAddr, scope: u32) -> Result<
         set_reuse_address(&socket, false)?;
     }
     Ok(socket)
+}
+
+/// Lets this process have as many descriptors as it may. Where that is refused it has to do with fewer.
+pub fn allow_more_descriptors() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is that of a live structure in both calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
 }
 
 fn set_reuse_address(socket: &OwnedFd, on: bool) -> Result<(), Errno> {

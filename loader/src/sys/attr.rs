@@ -97,10 +97,13 @@ pub(super) struct ProgramTestRun {
     pub(super) ctx_size_out: u32,
     pub(super) ctx_in: u64,
     pub(super) ctx_out: u64,
+    pub(super) flags: u32,
+    pub(super) cpu: u32,
 }
-attribute!(ProgramTestRun, 10, 64, {
+attribute!(ProgramTestRun, 10, 72, {
     prog_fd @ 0, retval @ 4, data_size_in @ 8, data_size_out @ 12, data_in @ 16, data_out @ 24, repeat @ 32,
     duration @ 36, ctx_size_in @ 40, ctx_size_out @ 44, ctx_in @ 48, ctx_out @ 56,
+    flags @ 64, cpu @ 68,
 });
 
 /// BPF_OBJ_GET_INFO_BY_FD.

@@ -191,6 +191,8 @@ pub(crate) struct RunInput<'a> {
     /// `struct __sk_buff` or `struct xdp_md`; empty for none.
     pub(crate) context: &'a [u8],
     pub(crate) repeat: u32,
+    /// A sum of `BPF_F_TEST_*`.
+    pub(crate) flags: u32,
     /// Bytes set aside for the packet as the program leaves it.
     pub(crate) room: usize,
 }
@@ -216,6 +218,7 @@ pub(crate) fn run_program(fd: &Fd, input: &RunInput<'_>) -> Result<RunOutput, Er
         ctx_size_in: length(input.context)?,
         // The kernel wants no pointer where there is no context.
         ctx_in: if input.context.is_empty() { 0 } else { address(input.context) },
+        flags: input.flags,
         ..ProgramTestRun::default()
     };
     // SAFETY: the kernel reads `data_size_in` and `ctx_size_in` bytes and writes at most `data_size_out`;

@@ -4,28 +4,42 @@
 //! on a whole message for an attribute they do not understand, and a qdisc or filter of a kind that is
 //! unknown here must still be seen.
 
+use std::net::IpAddr;
 use std::string::String;
 use std::vec::Vec;
 
 use netlink_packet_core::{
-    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NlaBuffer, NlasIterator, Parseable, parse_string,
-    parse_u32,
+    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NlaBuffer, NlasIterator, Parseable, parse_ip,
+    parse_mac, parse_string, parse_u32,
 };
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
+use netlink_packet_route::route::RouteHeader;
 use netlink_packet_route::tc::{TcFilterBpfOption, TcHeader};
 
 use super::request::{BPF, CLSACT_HANDLE};
-use super::{FilterInfo, IfIndex, Interface};
+use super::{FilterInfo, IfIndex, Interface, InterfaceAddress, LinkKind};
 use crate::sys::Errno;
 
 const HEADER_SIZE: usize = 16;
 const LINK_HEADER_SIZE: usize = 16;
+const ADDRESS_HEADER_SIZE: usize = 8;
+const ROUTE_HEADER_SIZE: usize = 12;
+const NEXT_HOP_HEADER_SIZE: usize = 8;
 const TC_HEADER_SIZE: usize = 20;
 const ERROR_CODE_SIZE: usize = 4;
 
 const NLMSGERR_ATTR_MSG: u16 = 1;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_MULTIPATH: u16 = 9;
+const RTA_VIA: u16 = 18;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_CHAIN: u16 = 11;
@@ -120,9 +134,10 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
 /// An interface in an RTM_NEWLINK.
 pub(super) fn interface(payload: &[u8]) -> Result<Interface, Malformed> {
     let header = LinkHeader::parse(payload).map_err(|_| "truncated link header")?;
-    let (mut name, mut mtu) = (None, None);
+    let (mut name, mut mtu, mut mac) = (None, None, None);
     for attribute in attributes(payload.get(LINK_HEADER_SIZE..).unwrap_or_default()) {
         match attribute.kind() {
+            IFLA_ADDRESS => mac = parse_mac(attribute.value()).ok(),
             IFLA_IFNAME => name = parse_string(attribute.value()).ok(),
             IFLA_MTU => mtu = parse_u32(attribute.value()).ok(),
             _ => {}
@@ -132,9 +147,88 @@ pub(super) fn interface(payload: &[u8]) -> Result<Interface, Malformed> {
         index: IfIndex(header.index),
         name: name.ok_or("interface without a name")?,
         mtu: mtu.ok_or("interface without an MTU")?,
-        loopback: header.flags.contains(LinkFlags::Loopback),
+        link: link_kind(&header),
+        mac,
         up: header.flags.contains(LinkFlags::Up),
+        all_multicast: header.flags.contains(LinkFlags::Allmulti),
     })
+}
+
+/// By the types of linux/if_arp.h. Without a header are those that its dev_is_mac_header_xmit() says so of,
+/// less the ones that carry no packets of hosts.
+fn link_kind(header: &LinkHeader) -> LinkKind {
+    const ETHERNET: u16 = 1;
+    const PPP: u16 = 512;
+    const RAWIP: u16 = 519;
+    const TUNNEL: u16 = 768;
+    const TUNNEL6: u16 = 769;
+    const LOOPBACK: u16 = 772;
+    const SIT: u16 = 776;
+    const IPGRE: u16 = 778;
+    const IP6GRE: u16 = 823;
+    const NONE: u16 = 0xfffe;
+    match header.link_layer_type.into() {
+        kind if kind == LOOPBACK || header.flags.contains(LinkFlags::Loopback) => LinkKind::Loopback,
+        ETHERNET => LinkKind::Ethernet,
+        PPP | RAWIP | TUNNEL | TUNNEL6 | SIT | IPGRE | IP6GRE | NONE => LinkKind::None,
+        other => LinkKind::Other(other),
+    }
+}
+
+/// An address in an RTM_NEWADDR. `None` for one that is not of IP.
+pub(super) fn address(payload: &[u8]) -> Result<Option<InterfaceAddress>, Malformed> {
+    let header = AddressHeader::parse(payload).map_err(|_| "truncated address header")?;
+    if !matches!(header.family, AddressFamily::Inet | AddressFamily::Inet6) {
+        return Ok(None);
+    }
+    let (mut local, mut peer, mut broadcast) = (None, None, None);
+    for attribute in attributes(payload.get(ADDRESS_HEADER_SIZE..).unwrap_or_default()) {
+        let target = match attribute.kind() {
+            IFA_LOCAL => &mut local,
+            // The other end's, where the two differ; else the same, and over IPv6 the only one.
+            IFA_ADDRESS => &mut peer,
+            IFA_BROADCAST => &mut broadcast,
+            _ => continue,
+        };
+        *target = parse_ip(attribute.value()).ok();
+    }
+    let broadcast = match broadcast {
+        Some(IpAddr::V4(address)) => Some(address),
+        _ => None,
+    };
+    Ok(Some(InterfaceAddress {
+        interface: IfIndex(header.index),
+        address: local.or(peer).ok_or("address message without an address")?,
+        prefix_length: header.prefix_len,
+        broadcast,
+    }))
+}
+
+/// The routers that an RTM_NEWROUTE names.
+pub(super) fn gateways(payload: &[u8]) -> Result<Vec<IpAddr>, Malformed> {
+    RouteHeader::parse(payload).map_err(|_| "truncated route header")?;
+    let route = payload.get(ROUTE_HEADER_SIZE..).unwrap_or_default();
+    let mut found: Vec<IpAddr> = attributes(route).filter_map(|attribute| gateway(&attribute)).collect();
+    for paths in attributes(route).filter(|attribute| attribute.kind() == RTA_MULTIPATH) {
+        // Each `struct rtnexthop` begins with its length, which counts the attributes behind it.
+        let mut hops = paths.value();
+        while let Some(length) = hops.first_chunk().copied().map(u16::from_ne_bytes).map(usize::from) {
+            let Some(hop) = hops.get(NEXT_HOP_HEADER_SIZE..length) else { break };
+            found.extend(attributes(hop).filter_map(|attribute| gateway(&attribute)));
+            hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+    Ok(found)
+}
+
+/// The router in an attribute of a route or of one of its paths.
+fn gateway(attribute: &NlaBuffer<&[u8]>) -> Option<IpAddr> {
+    match attribute.kind() {
+        RTA_GATEWAY => parse_ip(attribute.value()).ok(),
+        // Of a family that is not the route's, which is said in front of it.
+        RTA_VIA => parse_ip(attribute.value().get(size_of::<u16>()..)?).ok(),
+        _ => None,
+    }
 }
 
 /// The kind of the qdisc in an RTM_NEWQDISC, when it is where clsact goes on the interface `index`.

@@ -15,6 +15,9 @@ use crate::sys::{Errno, Evidence};
 #[allow(missing_docs)] // the names say it
 pub enum Action {
     ListInterfaces,
+    ListAddresses,
+    ListRoutes,
+    SetAllMulticast(IfIndex, bool),
     ListQdiscs(IfIndex),
     AddClsact(IfIndex),
     RemoveClsact(IfIndex),
@@ -28,6 +31,10 @@ impl fmt::Display for Action {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (index, side, text) = match self {
             Self::ListInterfaces => return formatter.write_str("listing the interfaces"),
+            Self::ListAddresses => return formatter.write_str("listing the addresses"),
+            Self::ListRoutes => return formatter.write_str("listing the routes"),
+            Self::SetAllMulticast(index, true) => (index, None, "switching all-multicast on"),
+            Self::SetAllMulticast(index, false) => (index, None, "switching all-multicast off"),
             Self::ListQdiscs(index) => (index, None, "listing the qdiscs"),
             Self::AddClsact(index) => (index, None, "adding a clsact qdisc"),
             Self::RemoveClsact(index) => (index, None, "removing the clsact qdisc"),

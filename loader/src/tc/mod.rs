@@ -16,6 +16,7 @@ mod request;
 mod tests;
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::string::String;
 
 pub use attachment::{Attachment, Clsact, FILTER_NAME_LENGTH, Filter, filters, remove, remove_named};
@@ -53,10 +54,40 @@ pub struct Interface {
     pub name: String,
     /// Largest packet without its link-layer header in bytes.
     pub mtu: u32,
-    /// Whether it is a loopback interface (IFF_LOOPBACK).
-    pub loopback: bool,
+    /// What its packets begin with.
+    pub link: LinkKind,
+    /// Its MAC address, if it has one of six bytes.
+    pub mac: Option<[u8; 6]>,
     /// Whether it is administratively up (IFF_UP).
     pub up: bool,
+    /// Whether somebody has it receive every multicast packet (IFF_ALLMULTI).
+    pub all_multicast: bool,
+}
+
+/// What the packets of an interface begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// An empty Ethernet header, and what is sent is received.
+    Loopback,
+    /// An Ethernet header.
+    Ethernet,
+    /// Their IP header, as those of tunnels do.
+    None,
+    /// Something else: the interface's type, ARPHRD_* of linux/if_arp.h.
+    Other(u16),
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// Whose address it is.
+    pub interface: IfIndex,
+    /// The address of this end.
+    pub address: IpAddr,
+    /// How many bits of it are its network's, of 32 or 128.
+    pub prefix_length: u8,
+    /// The address of all hosts of the network, where one is set.
+    pub broadcast: Option<Ipv4Addr>,
 }
 
 /// A filter as the kernel lists it.

@@ -1,17 +1,20 @@
 //! The route socket: one request, one answer.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::vec;
 use std::vec::Vec;
 
 use netlink_packet_core::NLM_F_DUMP_INTR;
+use netlink_packet_route::AddressFamily;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::answer::{self, Answer, Ending};
 use super::error::{NetlinkError, errno_of};
 use super::request::Request;
-use super::{IfIndex, Interface};
+use super::{IfIndex, Interface, InterfaceAddress};
 use crate::sys::Errno;
 
 /// The kernel's address.
@@ -57,6 +60,39 @@ impl Netlink {
     /// [`NetlinkError`].
     pub fn interfaces(&mut self) -> Result<Vec<Interface>, NetlinkError> {
         self.list(&Request::list_interfaces(), |payload| answer::interface(payload).map(Some))
+    }
+
+    /// The addresses of all interfaces of the socket's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`].
+    pub fn addresses(&mut self) -> Result<Vec<InterfaceAddress>, NetlinkError> {
+        self.list(&Request::list_addresses(), answer::address)
+    }
+
+    /// The routers that the routes of the socket's network namespace name, in all tables, each once.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`].
+    pub fn gateways(&mut self) -> Result<Vec<IpAddr>, NetlinkError> {
+        let mut gateways = BTreeSet::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let routes =
+                self.list(&Request::list_routes(family), |payload| answer::gateways(payload).map(Some))?;
+            gateways.extend(routes.into_iter().flatten());
+        }
+        Ok(gateways.into_iter().collect())
+    }
+
+    /// Has the interface receive every multicast packet, or no longer: what ip(8) calls `allmulticast`.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`].
+    pub fn set_all_multicast(&mut self, index: IfIndex, on: bool) -> Result<(), NetlinkError> {
+        self.request(&Request::set_all_multicast(index, on)).map(drop)
     }
 
     /// The kind of qdisc that is where clsact goes on `index`.

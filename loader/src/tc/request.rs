@@ -8,9 +8,11 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{LinkFlags, LinkMessage};
+use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::tc::{TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::error::Action;
 use super::{FilterInfo, IfIndex, Side};
@@ -50,6 +52,28 @@ impl Request {
     pub(super) fn list_interfaces() -> Self {
         let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
         Self { action: Action::ListInterfaces, flags: NLM_F_DUMP, message }
+    }
+
+    pub(super) fn list_addresses() -> Self {
+        let message = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        Self { action: Action::ListAddresses, flags: NLM_F_DUMP, message }
+    }
+
+    pub(super) fn list_routes(family: AddressFamily) -> Self {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        let message = RouteNetlinkMessage::GetRoute(message);
+        Self { action: Action::ListRoutes, flags: NLM_F_DUMP, message }
+    }
+
+    /// Changes this one flag and no other.
+    pub(super) fn set_all_multicast(index: IfIndex, on: bool) -> Self {
+        let mut message = LinkMessage::default();
+        message.header.index = index.0;
+        message.header.flags = if on { LinkFlags::Allmulti } else { LinkFlags::empty() };
+        message.header.change_mask = LinkFlags::Allmulti;
+        let message = RouteNetlinkMessage::SetLink(message);
+        Self { action: Action::SetAllMulticast(index, on), flags: NLM_F_ACK, message }
     }
 
     /// All qdiscs of all interfaces: before 6.8 the kernel announces the answer for a single one to

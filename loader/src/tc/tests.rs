@@ -1,12 +1,15 @@
 //! Requests as bytes, and answers from bytes.
 #![cfg(target_endian = "little")] // the bytes below are
 
+use std::net::IpAddr;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use netlink_packet_route::AddressFamily;
+
 use super::answer::{self, Ending, Message};
 use super::request::Request;
-use super::{Action, FilterInfo, IfIndex, Interface, NetlinkError, Side};
+use super::{Action, FilterInfo, IfIndex, Interface, InterfaceAddress, LinkKind, NetlinkError, Side};
 use crate::sys::{Errno, Evidence};
 
 const INDEX: IfIndex = IfIndex(3);
@@ -44,6 +47,34 @@ fn list_interfaces() {
         // length, RTM_GETLINK, REQUEST|DUMP, sequence, port; ifinfomsg
         "20000000 1200 0103 0d0c0b0a 00000000  00 00 0000 00000000 00000000 00000000",
     );
+}
+
+/// `ip address show` and `ip route show table all`
+#[test]
+fn list_addresses_and_routes() {
+    golden(
+        &Request::list_addresses(),
+        // RTM_GETADDR, REQUEST|DUMP; ifaddrmsg
+        "18000000 1600 0103 0d0c0b0a 00000000  00 00 00 00 00000000",
+    );
+    for (family, number) in [(AddressFamily::Inet, "02"), (AddressFamily::Inet6, "0a")] {
+        golden(
+            &Request::list_routes(family),
+            // RTM_GETROUTE, REQUEST|DUMP; rtmsg
+            &std::format!("1c000000 1a00 0103 0d0c0b0a 00000000  {number} 00 00 00 00 00 00 00 00000000"),
+        );
+    }
+}
+
+/// `ip link set eth0 allmulticast on`, and off
+#[test]
+fn all_multicast() {
+    let bytes = |flags: &str| {
+        // RTM_SETLINK, REQUEST|ACK; ifinfomsg with flags and the mask of those that change
+        std::format!("20000000 1300 0500 0d0c0b0a 00000000  00 00 0000 03000000 {flags} 00020000")
+    };
+    golden(&Request::set_all_multicast(INDEX, true), &bytes("00020000"));
+    golden(&Request::set_all_multicast(INDEX, false), &bytes("00000000"));
 }
 
 /// `tc qdisc show dev eth0`
@@ -265,11 +296,105 @@ const LINK: &str = "00 00 0403 01000000 49000100 00000000  0700 0300 6c6f00 00  
 
 #[test]
 fn interfaces() {
-    let lo = Interface { index: IfIndex(1), name: "lo".into(), mtu: 65536, loopback: true, up: true };
+    let lo = Interface {
+        index: IfIndex(1),
+        name: "lo".into(),
+        mtu: 65536,
+        link: LinkKind::Loopback,
+        mac: None,
+        up: true,
+        all_multicast: false,
+    };
     assert_eq!(answer::interface(&hex(LINK)), Ok(lo));
     assert_eq!(answer::interface(&hex(LINK)[..15]), Err("truncated link header"));
     assert_eq!(answer::interface(&hex(LINK)[..16]), Err("interface without a name"));
     assert_eq!(answer::interface(&hex(LINK)[..24]), Err("interface without an MTU"));
+}
+
+/// An interface is what its type says; the flag alone makes a loopback interface, too.
+#[test]
+fn kinds_of_links() {
+    let kind = |kind: u16, flags: u32| {
+        let mut bytes = hex(LINK);
+        bytes[2..4].copy_from_slice(&kind.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&flags.to_ne_bytes());
+        answer::interface(&bytes).expect("whole").link
+    };
+    assert_eq!(kind(1, 0), LinkKind::Ethernet);
+    assert_eq!(kind(1, 8), LinkKind::Loopback);
+    assert_eq!(kind(772, 0), LinkKind::Loopback);
+    for tunnel in [512, 519, 768, 769, 776, 778, 823, 0xfffe] {
+        assert_eq!(kind(tunnel, 0), LinkKind::None, "{tunnel}");
+    }
+    for other in [0, 32, 280, 779, 801, 0xffff] {
+        assert_eq!(kind(other, 0), LinkKind::Other(other));
+    }
+}
+
+/// `struct ifinfomsg` of an Ethernet interface with IFF_UP and IFF_ALLMULTI; IFLA_IFNAME, IFLA_MTU and
+/// IFLA_ADDRESS.
+const ETHERNET: &str = "00 00 0100 03000000 01020000 00000000
+    0900 0300 6574683000 000000  0800 0400 dc050000  0a00 0100 020000000001 0000";
+
+#[test]
+fn an_ethernet_interface() {
+    let interface = answer::interface(&hex(ETHERNET)).expect("whole");
+    assert_eq!((interface.name.as_str(), interface.mtu, interface.link), ("eth0", 1500, LinkKind::Ethernet));
+    assert_eq!(interface.mac, Some([2, 0, 0, 0, 0, 1]));
+    assert!(interface.up && interface.all_multicast);
+    // An address of another length, as InfiniBand has, is no MAC address.
+    let short = hex(&ETHERNET.replace("0a00 0100 020000000001 0000", "0800 0100 02000000"));
+    assert_eq!(answer::interface(&short).expect("whole").mac, None);
+}
+
+/// 10.0.0.5/24 on interface 3, IFA_ADDRESS, IFA_LOCAL and IFA_BROADCAST.
+const ADDRESS: &str = "02 18 80 00 03000000
+    0800 0100 0a000006  0800 0200 0a000005  0800 0400 0a0000ff  0900 0300 6574683000 000000";
+
+/// fe80::1/64 on interface 3: IFA_ADDRESS alone, and IFA_CACHEINFO cut short.
+const ADDRESS6: &str = "0a 40 80 fd 03000000
+    1400 0100 fe80000000000000 0000000000000001  0800 0600 00000000";
+
+#[test]
+fn addresses() {
+    let expected = |address: &str, prefix_length, broadcast: Option<&str>| InterfaceAddress {
+        interface: INDEX,
+        address: address.parse().expect("an address"),
+        prefix_length,
+        broadcast: broadcast.map(|address| address.parse().expect("an address")),
+    };
+    // Of a point-to-point link the peer's address comes first.
+    assert_eq!(answer::address(&hex(ADDRESS)), Ok(Some(expected("10.0.0.5", 24, Some("10.0.0.255")))));
+    assert_eq!(answer::address(&hex(ADDRESS6)), Ok(Some(expected("fe80::1", 64, None))));
+    // AF_MCTP
+    assert_eq!(answer::address(&hex("2d 00 00 00 03000000  0500 0100 08 000000")), Ok(None));
+    assert_eq!(answer::address(&hex(ADDRESS)[..7]), Err("truncated address header"));
+    assert_eq!(answer::address(&hex(ADDRESS)[..8]), Err("address message without an address"));
+}
+
+/// A default route by 10.0.0.1: RTA_TABLE, RTA_GATEWAY, RTA_OIF.
+const ROUTE: &str = "02 00 00 00 fe 03 00 01 00000000
+    0800 0f00 fe000000  0800 0500 0a000001  0800 0400 03000000";
+
+/// A default route with two paths: one by 10.0.0.1, one by fe80::2 (RTA_VIA).
+const PATHS: &str = "02 00 00 00 fe 03 00 01 00000000
+    3800 0900  1000 00 00 03000000  0800 0500 0a000001
+               2400 00 00 04000000  1600 1200 0a00 fe80000000000000 0000000000000002 0000 00000000";
+
+#[test]
+fn gateways() {
+    let read = |bytes: &[u8]| {
+        answer::gateways(bytes).map(|found| found.iter().map(IpAddr::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(read(&hex(ROUTE)), Ok(std::vec!["10.0.0.1".into()]));
+    assert_eq!(read(&hex(PATHS)), Ok(std::vec!["10.0.0.1".into(), "fe80::2".into()]));
+    assert_eq!(read(&hex(ROUTE)[..12]), Ok(Vec::new()));
+    assert_eq!(read(&hex(ROUTE)[..11]), Err("truncated route header"));
+    // A path that claims to be shorter than its header, and one that is longer than its route.
+    for length in ["0000", "0700", "ff00"] {
+        let broken = hex(&PATHS.replace("1000 00 00 03000000", &std::format!("{length} 00 00 03000000")));
+        assert_eq!(read(&broken), Ok(Vec::new()), "{length}");
+    }
 }
 
 /// clsact on interface 3.
@@ -325,6 +450,11 @@ fn foreign_filters() {
 fn damage() {
     let samples = [
         hex(LINK),
+        hex(ETHERNET),
+        hex(ADDRESS),
+        hex(ADDRESS6),
+        hex(ROUTE),
+        hex(PATHS),
         hex(QDISC),
         hex(FILTER),
         error_message(2, Some("TC classifier not found")),
@@ -332,6 +462,8 @@ fn damage() {
     ];
     let read = |bytes: &[u8]| {
         let _ = answer::interface(bytes);
+        let _ = answer::address(bytes);
+        let _ = answer::gateways(bytes);
         let _ = answer::qdisc_at_clsact(bytes, INDEX);
         let _ = answer::filter(bytes);
         let mut rest = bytes;
@@ -353,20 +485,29 @@ fn damage() {
 
 #[test]
 fn other_messages() {
-    let texts = [
-        NetlinkError::Socket { operation: "binding it", errno: Errno::ENOMEM },
-        NetlinkError::Malformed { action: Action::ListInterfaces, reason: "truncated header" },
-        NetlinkError::Interrupted { action: Action::ListFilters(INDEX, Side::Ingress) },
-        NetlinkError::refused_given(Action::ReadFilter(INDEX, Side::Egress), Errno::EINVAL, None, || {
-            Evidence { capabilities: None, knows_cap_bpf: true, kernel: None, memlock: None }
-        }),
-    ]
-    .map(|error| error.to_string());
+    let texts =
+        [
+            NetlinkError::Socket { operation: "binding it", errno: Errno::ENOMEM },
+            NetlinkError::Malformed { action: Action::ListInterfaces, reason: "truncated header" },
+            NetlinkError::Interrupted { action: Action::ListRoutes },
+            NetlinkError::Interrupted { action: Action::ListAddresses },
+            NetlinkError::refused_given(Action::SetAllMulticast(INDEX, true), Errno::ENODEV, None, || {
+                Evidence { capabilities: None, knows_cap_bpf: true, kernel: None, memlock: None }
+            }),
+            NetlinkError::Interrupted { action: Action::ListFilters(INDEX, Side::Ingress) },
+            NetlinkError::refused_given(Action::ReadFilter(INDEX, Side::Egress), Errno::EINVAL, None, || {
+                Evidence { capabilities: None, knows_cap_bpf: true, kernel: None, memlock: None }
+            }),
+        ]
+        .map(|error| error.to_string());
     assert_eq!(
         texts,
         [
             "netlink socket: binding it: ENOMEM",
             "listing the interfaces: broken answer: truncated header",
+            "listing the routes: the list kept changing",
+            "listing the addresses: the list kept changing",
+            "interface 3: switching all-multicast on: ENODEV",
             "interface 3 ingress: listing the filters: the list kept changing",
             "interface 3 egress: reading a filter: EINVAL",
         ]

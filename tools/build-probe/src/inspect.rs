@@ -1,7 +1,7 @@
 //! What must hold for every object we commit, whatever the compiler did.
 
-use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection, ObjectSymbol, SectionKind};
+use object::read::elf::{ElfFile64, ElfSection64};
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 use probe::abi::{self, setting};
 
 /// The bytes of one instruction.
@@ -10,8 +10,14 @@ const INSTRUCTION: usize = 8;
 /// The largest program that every kernel takes (BPF_MAXINSNS).
 const MAX_INSTRUCTIONS: usize = 4096;
 
-/// Checks the object: nothing undefined but the settings, one program in one function, no loop. Returns what
-/// it is, in words.
+/// The sections of programs: each has one, the function of the name.
+const PROGRAMS: [(&str, &str); 2] = [("tc/lo", abi::LOOPBACK_PROGRAM), ("tc/wire", abi::WIRE_PROGRAM)];
+
+/// The section of the functions that programs call.
+const FUNCTIONS: &str = ".text";
+
+/// Checks the object: nothing undefined but the settings, the programs in one section each, no loop, and no more
+/// instructions than every kernel takes. Returns what it is, in words.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<String, String> {
     let object =
         ElfFile64::<Endianness>::parse(bytes).map_err(|error| format!("reading the object: {error}"))?;
@@ -21,38 +27,55 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<String, String> {
             return Err(format!("the symbol `{name}` is not defined: it must be inlined or not be needed"));
         }
     }
-    const KNOWN: [&str; 3] = ["tc", "maps", "license"];
-    let foreign = object.sections().find(|section| {
-        let data = matches!(section.kind(), SectionKind::Metadata | SectionKind::Other);
-        !data && !section.name().is_ok_and(|name| KNOWN.contains(&name))
-    });
-    if let Some(section) = foreign {
+    let mut programs = Vec::new();
+    let mut called = 0;
+    for section in object.sections() {
         let name = section.name().unwrap_or_default();
-        return Err(format!("the section `{name}` is global data, which kernels before 5.2 do not have"));
+        let is_data = matches!(section.kind(), SectionKind::Metadata | SectionKind::Other);
+        if section.kind() == SectionKind::Text {
+            let count = inspect_code(&object, &section)?;
+            match PROGRAMS.iter().find(|(section, _)| *section == name) {
+                Some((_, program)) => programs.push((*program, count)),
+                None if name == FUNCTIONS => called = count,
+                None => return Err(format!("the section `{name}` of code is not that of a program")),
+            }
+        } else if !is_data && !["maps", "license"].contains(&name) {
+            return Err(format!("the section `{name}` is global data, which kernels before 5.2 do not have"));
+        }
     }
-    let mut sections = object.sections().filter(|section| section.kind() == SectionKind::Text);
-    let (Some(section), None) = (sections.next(), sections.next()) else {
-        return Err("there is not exactly one section of code".into());
-    };
-    let functions: Vec<_> = object
-        .symbols()
-        .filter(|symbol| symbol.is_definition() && symbol.section_index() == Some(section.index()))
-        .filter_map(|symbol| symbol.name().ok())
-        .collect();
-    if functions != [abi::LOOPBACK_PROGRAM] {
-        return Err(format!("the functions are {functions:?} instead of {:?}", [abi::LOOPBACK_PROGRAM]));
+    if programs.len() != PROGRAMS.len() {
+        return Err(format!("there are {} programs instead of {}", programs.len(), PROGRAMS.len()));
     }
-    let code = section.data().map_err(|error| format!("reading the code: {error}"))?;
-    let count = code.len() / INSTRUCTION;
-    if count > MAX_INSTRUCTIONS {
-        return Err(format!("{count} instructions are more than {MAX_INSTRUCTIONS}"));
+    if let Some((name, count)) = programs.iter().find(|(_, count)| count + called > MAX_INSTRUCTIONS) {
+        return Err(format!(
+            "{name} has {count} instructions, with those it calls {}: more than {MAX_INSTRUCTIONS}",
+            count + called
+        ));
     }
-    let graph = Graph { code, little_endian: object.is_little_endian() };
-    graph.loop_free()?;
-    Ok(format!("{count} instructions"))
+    let summary = programs.iter().map(|(name, count)| format!("{name} {count}"));
+    Ok(format!("{}, shared {called} instructions", summary.collect::<Vec<_>>().join(", ")))
 }
 
-/// The control flow of a program.
+/// Checks a section of code: its functions begin where a function may, and none has a loop. Returns how many
+/// instructions it has.
+fn inspect_code(
+    object: &ElfFile64<'_, Endianness>,
+    section: &ElfSection64<'_, '_, Endianness>,
+) -> Result<usize, String> {
+    let code = section.data().map_err(|error| format!("reading the code: {error}"))?;
+    let graph = Graph { code, little_endian: object.is_little_endian() };
+    let functions = object.symbols().filter(|symbol| {
+        symbol.kind() == SymbolKind::Text && symbol.section_index() == Some(section.index())
+    });
+    for function in functions {
+        let name = function.name().unwrap_or_default();
+        let start = usize::try_from(function.address()).unwrap_or(usize::MAX) / INSTRUCTION;
+        graph.loop_free(start).map_err(|error| format!("{name}: {error}"))?;
+    }
+    Ok(code.len() / INSTRUCTION)
+}
+
+/// The control flow in a section of code.
 struct Graph<'a> {
     code: &'a [u8],
     little_endian: bool,
@@ -89,7 +112,7 @@ impl Graph<'_> {
     }
 
     /// Kernels before 5.3 refuse every loop, newer ones do not: so they would not notice.
-    fn loop_free(&self) -> Result<(), String> {
+    fn loop_free(&self, start: usize) -> Result<(), String> {
         #[derive(Clone, Copy, PartialEq)]
         enum State {
             Unseen,
@@ -97,8 +120,8 @@ impl Graph<'_> {
             Done,
         }
         let mut states = vec![State::Unseen; self.code.len() / INSTRUCTION];
-        let mut path = vec![(0, self.successors(0)?)];
-        states[0] = State::OnPath;
+        let mut path = vec![(start, self.successors(start)?)];
+        states[start] = State::OnPath;
         while let Some((index, left)) = path.last_mut() {
             let Some(next) = left.pop() else {
                 states[*index] = State::Done;

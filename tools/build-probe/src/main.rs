@@ -58,7 +58,8 @@ fn build(target: &str, check: bool) -> Result<(), String> {
         .arg("probe/src/lib.rs"))?;
     run(Command::new(LLC)
         .arg(format!("-march={target}"))
-        .args(["-mcpu=v1", "-mattr=+allows-misaligned-mem-access", "-filetype=obj", "-o"])
+        .args(["-mcpu=v1", "-mattr=+allows-misaligned-mem-access", "-function-sections"])
+        .args(["-filetype=obj", "-o"])
         .args([&compiled, &bitcode]))?;
     let byte_order = if target == "bpfel" { "-EL" } else { "-EB" };
     run(Command::new(LD)

@@ -1,0 +1,236 @@
+//! Most packets: headers at their usual places, and nothing unusual in them. Whatever is otherwise, or to be
+//! refused, is left to [`crate::slow_path`], which knows all the rules; this one knows only when none of them
+//! forbids an answer.
+
+use crate::abi::{Counter, Prefix, destination, link, protocols};
+use crate::address;
+use crate::checksum::Edit;
+use crate::headers::{
+    AlignedTimestamps, Be32, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_VLAN,
+    ETHERTYPE_VLAN, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, is_extension, protocol,
+};
+use crate::hint;
+use crate::host::{Audience, Host};
+use crate::packet::Packet;
+use crate::reflect::{Cut, Finish, Outcome, Reflected, has_neighbours, is_responder, serves};
+use crate::segment::{Established, is_established};
+
+enum Network<'a> {
+    V4(&'a mut Ipv4),
+    V6(&'a mut Ipv6),
+}
+
+/// Turns `packet` round, the linear part of a frame of `length` bytes for `audience`, if nothing is unusual in it;
+/// or says that it is not ours. `None` if that takes a closer look.
+#[inline(always)]
+pub(crate) fn reflect<H: Host>(
+    host: &H,
+    mut packet: Packet,
+    length: u32,
+    audience: Audience,
+) -> Option<Outcome> {
+    if H::WIRE && host.link() != link::ETHERNET {
+        return None;
+    }
+    let ethernet = packet.take::<Ethernet>()?;
+    let start = size_of::<Ethernet>() as u32;
+    let (mut network, protocol, transport, end) = match ethernet.ethertype.get() {
+        ETHERTYPE_IPV4 => {
+            let header = packet.take::<Ipv4>()?;
+            if header.version_length != 0x45 || header.is_fragment() {
+                return None;
+            }
+            let end = end(start, u32::from(header.total_length.get()), length);
+            let protocol = header.protocol;
+            (Network::V4(header), protocol, start + size_of::<Ipv4>() as u32, end)
+        }
+        ETHERTYPE_IPV6 => {
+            let header = packet.take::<Ipv6>()?;
+            let start = start + size_of::<Ipv6>() as u32;
+            let end = end(start, u32::from(header.payload_length.get()), length);
+            let protocol = header.next_header;
+            (Network::V6(header), protocol, start, end)
+        }
+        ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => return None,
+        ETHERTYPE_ARP if has_neighbours(host) => return None,
+        _ => return Some(Outcome::NotOurs),
+    };
+    let wanted = match (protocol, &network) {
+        (protocol::TCP, _) => protocols::TCP,
+        (protocol::UDP, _) => protocols::UDP,
+        (protocol::ICMP, Network::V4(_)) | (protocol::ICMPV6, Network::V6(_))
+            if has_neighbours(host) || host.protocols() & protocols::ICMP != 0 =>
+        {
+            return None;
+        }
+        (_, Network::V6(_)) if is_extension(protocol) => return None,
+        _ => return Some(Outcome::NotOurs),
+    };
+    let ports = packet.take::<Ports>()?;
+    if host.protocols() & wanted == 0 || !serves(host, ports.destination.get()) {
+        return Some(Outcome::NotOurs);
+    }
+    if network.destination(host) & destination::ECHO == 0 {
+        return Some(Outcome::NotOurs);
+    }
+    if H::WIRE {
+        let source = ports.source.get();
+        let usual = audience == Audience::Us
+            && ethernet.is_answerable()
+            && network.hop_limit() > 1
+            && !network.is_own_source()
+            && !serves(host, source)
+            && !(protocol == protocol::UDP && is_responder(source))
+            && network.answers_source(host);
+        if !usual {
+            return None;
+        }
+    } else if ports.source == ports.destination && network.is_own_source() {
+        return None;
+    }
+    if end > length || end < transport + Udp::LENGTH as u32 {
+        return None;
+    }
+
+    let (counter, payload_start, event, finish);
+    if protocol == protocol::UDP {
+        counter = network.counters().0;
+        payload_start = transport + Udp::LENGTH as u32;
+        (event, finish) = (None, Finish::default());
+    } else {
+        let tcp = packet.take::<Tcp>()?;
+        let header_length = tcp.header_length();
+        payload_start = transport + header_length as u32;
+        if !is_established(tcp.flags) || payload_start > end {
+            return None;
+        }
+        // Whatever is behind timestamps stays as it is.
+        let mut timestamps = None;
+        if header_length >= Tcp::LENGTH + size_of::<AlignedTimestamps>() {
+            let options = packet.take::<AlignedTimestamps>()?;
+            if options.kind != AlignedTimestamps::KIND {
+                return None;
+            }
+            timestamps = Some(options);
+        } else if header_length != Tcp::LENGTH {
+            return None;
+        }
+        let payload = end - payload_start;
+        let alone = tcp.sequence == tcp.acknowledgment;
+        let mut edit = Edit::default();
+        let Ok(answered) = (Established { payload, whole: true }).answer::<H>(tcp, &mut edit) else {
+            return None;
+        };
+        if let Some(options) = timestamps {
+            edit.replace(options.echo.word(), options.value.word());
+            options.echo = options.value;
+        }
+        let mut again = None;
+        if H::WIRE && alone && answered.is_none() {
+            let slot = network.slot(ports);
+            let start = size_of::<Ethernet>() as u32;
+            if payload == 0 {
+                let _ = host.update_hint(slot, |hint| (hint::after_acknowledgment(hint), ()));
+            } else if end - start <= host.mtu() && host.update_hint(slot, hint::after_message) == Some(true) {
+                again = Some(Cut { network: start, transport, payload: 1 });
+            }
+        }
+        counter = network.counters().1;
+        event = answered;
+        finish = Finish {
+            checksum: Some((transport + Tcp::CHECKSUM_OFFSET as u32, edit.difference())),
+            cut: again,
+            twice: again.is_some(),
+            ..Finish::default()
+        };
+    }
+
+    core::mem::swap(&mut ports.source, &mut ports.destination);
+    let unbalanced = network.turn::<H>();
+    if H::WIRE {
+        ethernet.turn();
+    }
+    Some(Outcome::Reflected(Reflected {
+        traffic: Some((counter, end - payload_start)),
+        event,
+        finish: Finish { unbalanced, ..finish },
+    }))
+}
+
+/// Where a packet ends that begins at `start` and says to be `said` bytes long. An aggregate that is too long
+/// for its length field has zero there, and is as long as the kernel says.
+#[inline(always)]
+fn end(start: u32, said: u32, length: u32) -> u32 {
+    if said == 0 { length } else { start + said }
+}
+
+impl Network<'_> {
+    /// What the destination is here.
+    #[inline(always)]
+    fn destination(&self, host: &impl Host) -> u32 {
+        match self {
+            Self::V4(header) => host.destination(&Prefix::whole(address::mapped(header.destination))),
+            Self::V6(header) if address::is_mapped(&header.destination) => 0,
+            Self::V6(header) => host.destination(&Prefix::whole(header.destination)),
+        }
+    }
+
+    #[inline(always)]
+    fn answers_source(&self, host: &impl Host) -> bool {
+        match self {
+            Self::V4(header) => host.answers(&Prefix::whole(address::mapped(header.source))),
+            Self::V6(header) => {
+                !address::is_mapped(&header.source) && host.answers(&Prefix::whole(header.source))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn is_own_source(&self) -> bool {
+        match self {
+            Self::V4(header) => header.source == header.destination,
+            Self::V6(header) => header.source == header.destination,
+        }
+    }
+
+    #[inline(always)]
+    fn hop_limit(&self) -> u8 {
+        match self {
+            Self::V4(header) => header.ttl,
+            Self::V6(header) => header.hop_limit,
+        }
+    }
+
+    /// The counters of packets: UDP and TCP.
+    #[inline(always)]
+    fn counters(&self) -> (Counter, Counter) {
+        match self {
+            Self::V4(_) => (Counter::Udp4Packets, Counter::Tcp4Packets),
+            Self::V6(_) => (Counter::Udp6Packets, Counter::Tcp6Packets),
+        }
+    }
+
+    /// The place of the connection's hint.
+    #[inline(always)]
+    fn slot(&self, ports: &Ports) -> u16 {
+        let [a, b] = ports.source.0;
+        let [c, d] = ports.destination.0;
+        let addresses = match self {
+            Self::V4(header) => header.source.word() << 1 ^ header.destination.word(),
+            Self::V6(header) => address::sum(&header.source) << 1 ^ address::sum(&header.destination),
+        };
+        // Fibonacci hashing: the multiplier is 2^64 divided by the golden ratio.
+        ((addresses << 32 ^ addresses ^ Be32([a, b, c, d]).word()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48)
+            as u16
+    }
+
+    /// Exchanges the addresses, and on the wire takes one off the time to live. Returns the change of the sum
+    /// over the whole packet.
+    #[inline(always)]
+    fn turn<H: Host>(&mut self) -> u32 {
+        match self {
+            Self::V4(header) => header.turn(H::WIRE),
+            Self::V6(header) => header.turn(H::WIRE),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the rules ask of the hook they run in. In the kernel the answers are maps, patched instructions and
+//! helper calls; in tests they are whatever the test says.
+
+use crate::abi::Prefix;
+use crate::headers::{Ethernet, SegmentHeader};
+use crate::packet::{Header, Packet, zeroed};
+
+/// The configuration, and the little that is remembered.
+pub trait Host {
+    /// Whether packets come from other hosts and go back to them, out of the interface they came in. Else this
+    /// is loopback: a packet is on its way to the host itself, and goes on.
+    const WIRE: bool;
+
+    /// The lowest and the highest served port: most of what is not ours is told by them alone.
+    fn port_range(&self) -> (u16, u16);
+    /// Whether `port`, which is in the range, is served.
+    fn serves_port(&self, port: u16) -> bool;
+    /// The MTU of the interface, in bytes.
+    fn mtu(&self) -> u32;
+    /// What is echoed: a sum of [`crate::abi::protocols`].
+    fn protocols(&self) -> u32;
+    /// What packets begin with: one of [`crate::abi::link`].
+    fn link(&self) -> u32;
+    /// The MAC address of the interface.
+    fn mac(&self) -> [u8; 6];
+
+    /// What a whole `address` is here: a sum of [`crate::abi::destination`], zero if it is not served.
+    fn destination(&self, address: &Prefix) -> u32;
+    /// Whether packets from a whole `address` are answered.
+    fn answers(&self, address: &Prefix) -> bool;
+
+    /// Whether the first fragment of `datagram` was sent back.
+    fn knows_fragments(&self, datagram: &Fragments) -> bool;
+    /// Notes that the first fragment of `datagram` is sent back.
+    fn remember_fragments(&self, datagram: &Fragments);
+    /// Notes that the first fragment of `datagram` is not.
+    fn forget_fragments(&self, datagram: &Fragments);
+
+    /// Whether a neighbour has claimed `address`.
+    fn is_claimed(&self, address: &Prefix) -> bool;
+    /// Notes that a neighbour claims `address`.
+    fn claim(&self, address: &Prefix);
+
+    /// Replaces the hint at `slot` by what `update` makes of it, and gives the rest of what that returns.
+    /// Without hints `None`.
+    fn update_hint<R>(&self, slot: u16, update: impl FnOnce(u16) -> (u16, R)) -> Option<R>;
+
+    /// `value` as it is. In the kernel, the verifier then knows nothing of it any more: else it would follow
+    /// all that comes behind once for each way in which the value may have come about.
+    fn forget(&self, value: u32) -> u32 {
+        value
+    }
+}
+
+/// What the fragments of one datagram have in common (RFC 791 section 3.2, RFC 8200 section 4.5). All fields
+/// are words, as the kernel hashes the padding, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Fragments {
+    /// The sender.
+    pub source: Prefix,
+    /// The receiver.
+    pub destination: Prefix,
+    /// The identification, as the header has it.
+    pub identification: u32,
+    /// What is fragmented.
+    pub protocol: u32,
+}
+
+/// To whom a frame is addressed (`pkt_type` in linux/if_packet.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// This interface.
+    Us,
+    /// Many.
+    Many,
+    /// Somebody else.
+    Other,
+}
+
+/// A frame: all of its bytes, wherever the kernel keeps them.
+pub trait Frame {
+    /// The bytes at its beginning that can be accessed at once.
+    fn linear(&mut self) -> Packet<'_>;
+    /// Its length in bytes.
+    fn length(&self) -> u32;
+    /// The EtherType, for frames without a link-layer header.
+    fn ethertype(&self) -> u16;
+    /// To whom it is addressed.
+    fn audience(&self) -> Audience;
+    /// Copies the header `offset` bytes from the beginning. Whether the frame has it.
+    fn load<T: Header>(&self, offset: u32, to: &mut T) -> bool;
+    /// Copies `length` bytes from `offset` to the beginning of `to`. Whether the frame has them, and `to` has room.
+    fn load_part<T: Header>(&self, offset: u32, to: &mut T, length: usize) -> bool;
+    /// Writes `header` at `offset`. Whether there was room, and memory.
+    fn store<T: Header>(&mut self, offset: u32, header: &T) -> bool;
+    /// Writes the first `length` bytes of `header` at `offset`. Whether there was room, and memory.
+    fn store_part<T: Header>(&mut self, offset: u32, header: &T, length: usize) -> bool;
+}
+
+/// How far a walk from IPv6 extension header to extension header has come.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Walk {
+    /// Where the next header is, in bytes from the beginning of the frame.
+    pub(crate) offset: u32,
+    /// Its kind, or [`Walk::OBSTACLE`].
+    pub(crate) next_header: u32,
+    /// Which piece of a datagram this is: the offset field of a fragment header, zero without one.
+    pub(crate) fragment: u32,
+}
+
+impl Walk {
+    /// A header that cannot be read, or whose packet has not arrived yet.
+    pub(crate) const OBSTACLE: u32 = 256;
+}
+
+/// Room for headers that are not where they usually are. What is in it at the beginning has no meaning.
+#[repr(C)]
+pub struct Room {
+    /// What tells the datagram from others, also if it is no fragment.
+    pub(crate) datagram: Fragments,
+    /// The way to the transport header.
+    pub(crate) walk: Walk,
+    /// The transport header.
+    pub(crate) segment: SegmentHeader,
+    /// The network header.
+    pub(crate) network: [u8; 40],
+    /// Where the TCP options are, by their kind; each in bytes from the first, zero if there is none.
+    pub(crate) options: [u8; 16],
+    /// The link-layer header.
+    pub(crate) ethernet: Ethernet,
+    /// For a multiple of eight bytes.
+    padding: [u8; 2],
+}
+
+const _: () = assert!(size_of::<Room>() == 48 + 12 + 100 + 40 + 16 + 16);
+
+impl Default for Room {
+    #[inline(always)]
+    fn default() -> Self {
+        let nobody = Prefix::whole([0; 16]);
+        let datagram = Fragments { source: nobody, destination: nobody, identification: 0, protocol: 0 };
+        Self {
+            datagram,
+            walk: Walk::default(),
+            segment: zeroed(),
+            network: [0; 40],
+            options: [0; 16],
+            ethernet: zeroed(),
+            padding: [0; 2],
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Virtual hosts and their neighbours: ARP (RFC 826) and neighbour discovery (RFC 4861), as far as it takes to
+//! be found.
+//!
+//! Whoever wants an address for itself may have it. A host that looks whether an address is free (RFC 5227
+//! section 2.1.1, RFC 4862 section 5.4) gets no answer, and one that says that an address is its own is believed:
+//! from then on nobody is told anything else.
+
+use crate::abi::{Counter, Prefix, destination};
+use crate::address;
+use crate::checksum::Edit;
+use crate::headers::{Arp, Be16, Be32, Ethernet, Icmp, Ipv6, LinkLayerOption, Neighbour, Solicitation, icmp};
+use crate::host::{Audience, Fragments, Frame, Host, Room};
+use crate::packet::view;
+use crate::reflect::{Finish, Outcome, Reflected};
+use crate::slow_path::{UNWRITABLE, load};
+
+const ANSWERED: Reflected = Reflected { traffic: None, event: Some(Counter::Neighbours), finish: EMPTY };
+const EMPTY: Finish = Finish { checksum: None, unbalanced: 0, twice: false, cut: None };
+
+/// Solicited and override (RFC 4861 section 4.4).
+const FLAGS: Be32 = Be32::new(0x6000_0000);
+
+/// The hop limit that shows that no router passed a message on (RFC 4861 section 7.1.1).
+const NEVER_PASSED_ON: u8 = 255;
+
+/// Answers an ARP request for a virtual host.
+#[inline(always)]
+pub(crate) fn arp<H: Host, F: Frame>(
+    host: &H,
+    frame: &mut F,
+    room: &mut Room,
+    offset: u32,
+) -> Result<Reflected, Outcome> {
+    let Room { datagram, network, ethernet, .. } = room;
+    let message: &mut Arp = view(network);
+    load(frame, offset, message).ok_or(Outcome::NotOurs)?;
+    if message.kind != Arp::ETHERNET_IPV4 {
+        return Err(Outcome::NotOurs);
+    }
+    datagram.source = Prefix::whole(address::mapped(message.sender));
+    datagram.destination = Prefix::whole(address::mapped(message.target));
+    // A probe names no sender.
+    let is_probe = message.sender.word() == 0;
+    if is_probe || message.sender == message.target || message.operation != Arp::REQUEST {
+        note_claim(host, if is_probe { &datagram.destination } else { &datagram.source });
+        return Err(Outcome::NotOurs);
+    }
+    note_claim(host, &datagram.source);
+    may_answer(host, frame, ethernet, datagram)?;
+
+    ethernet.destination = ethernet.source;
+    ethernet.source = host.mac();
+    message.operation = Arp::REPLY;
+    message.target_mac = message.sender_mac;
+    message.sender_mac = ethernet.source;
+    core::mem::swap(&mut message.sender, &mut message.target);
+    let stored = frame.store(0, ethernet) && frame.store(offset, message);
+    if stored { Ok(ANSWERED) } else { Err(UNWRITABLE) }
+}
+
+/// Answers an ICMPv6 message if it is a neighbour solicitation. The IP header is at `network`, the message from
+/// `transport` to `end`.
+#[inline(always)]
+pub(crate) fn solicitation<H: Host, F: Frame>(
+    host: &H,
+    frame: &mut F,
+    room: &mut Room,
+    network: u32,
+    transport: u32,
+    end: u32,
+) -> Option<Result<Reflected, Outcome>> {
+    let message: &mut Solicitation = view(&mut room.segment);
+    let fixed = size_of::<Neighbour>();
+    let is_solicitation = frame.load_part(transport, message, fixed)
+        && message.neighbour.icmp.kind == icmp::NEIGHBOUR_SOLICITATION;
+    is_solicitation.then(|| answer_solicitation(host, frame, room, network, transport, end))
+}
+
+#[inline(always)]
+fn answer_solicitation<H: Host, F: Frame>(
+    host: &H,
+    frame: &mut F,
+    room: &mut Room,
+    network: u32,
+    transport: u32,
+    end: u32,
+) -> Result<Reflected, Outcome> {
+    let Room { datagram, network: ip, ethernet, segment, .. } = room;
+    let message: &mut Solicitation = view(segment);
+    let ip: &mut Ipv6 = view(ip);
+    datagram.destination = Prefix::whole(message.neighbour.target);
+    if ip.hop_limit != NEVER_PASSED_ON
+        || message.neighbour.icmp.code != 0
+        || address::is_mapped(&message.neighbour.target)
+    {
+        return Err(Outcome::NotOurs);
+    }
+    // Duplicate address detection names no sender.
+    if address::is_unspecified(&ip.source) {
+        note_claim(host, &datagram.destination);
+        return Err(Outcome::NotOurs);
+    }
+    note_claim(host, &datagram.source);
+    may_answer(host, frame, ethernet, datagram)?;
+
+    let mut edit = Edit::default();
+    let mut length = size_of::<Neighbour>();
+    ethernet.destination = ethernet.source;
+    ethernet.source = host.mac();
+    // The sender's MAC address makes room for ours. Only one who knows ours already may leave it out.
+    if end >= transport + size_of::<Solicitation>() as u32 {
+        length = size_of::<Solicitation>();
+        if !frame.load(transport, message) || message.option.kind != LinkLayerOption::SOURCE {
+            return Err(Outcome::NotOurs);
+        }
+        let old = message.option.sum();
+        message.option.kind = LinkLayerOption::TARGET;
+        message.option.mac = ethernet.source;
+        edit.replace(old, message.option.sum());
+    } else if frame.audience() != Audience::Us {
+        return Err(Outcome::NotOurs);
+    }
+    let head = &mut message.neighbour.icmp;
+    edit.replace(head.kind_word(), Be16([icmp::NEIGHBOUR_ADVERTISEMENT, 0]).word());
+    edit.replace(head.rest.word(), FLAGS.word());
+    head.kind = icmp::NEIGHBOUR_ADVERTISEMENT;
+    head.rest = FLAGS;
+    // The pseudo header: the sender becomes the receiver, and the target the sender.
+    edit.replace(address::sum(&ip.destination), address::sum(&message.neighbour.target));
+    ip.destination = ip.source;
+    ip.source = message.neighbour.target;
+    let stored = frame.store(0, ethernet)
+        && frame.store(network, ip)
+        && frame.store_part(transport, message, host.forget(length as u32) as usize);
+    if !stored {
+        return Err(UNWRITABLE);
+    }
+    let checksum = Some((transport + Icmp::CHECKSUM_OFFSET as u32, edit.difference()));
+    Ok(Reflected { finish: Finish { checksum, ..EMPTY }, ..ANSWERED })
+}
+
+/// Remembers that somebody else has or wants `address`, if it is that of a virtual host.
+#[inline(always)]
+fn note_claim<H: Host>(host: &H, address: &Prefix) {
+    if host.destination(address) & destination::VIRTUAL != 0 {
+        host.claim(address);
+    }
+}
+
+/// Whether the source of `question` is to be told where its destination is.
+#[inline(always)]
+fn may_answer<H: Host, F: Frame>(
+    host: &H,
+    frame: &F,
+    ethernet: &Ethernet,
+    question: &Fragments,
+) -> Result<(), Outcome> {
+    let target = &question.destination;
+    let ours = host.destination(target) & destination::VIRTUAL != 0 && !host.is_claimed(target);
+    if !ours || frame.audience() == Audience::Other {
+        return Err(Outcome::NotOurs);
+    }
+    if !ethernet.is_answerable() || !host.answers(&question.source) {
+        return Err(Outcome::Consumed(Counter::DroppedSource));
+    }
+    Ok(())
+}

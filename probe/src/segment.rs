@@ -1,0 +1,89 @@
+//! TCP segments: each is edited into the one that answers it.
+
+use crate::abi::Counter;
+use crate::checksum::Edit;
+use crate::headers::{Be16, Be32, Tcp, flag};
+use crate::host::Host;
+use crate::mirror::{self, Segment, SequenceNumber};
+use crate::options::Options;
+
+/// Whether the flags are those of a segment in an established connection.
+#[inline(always)]
+pub(crate) fn is_established(flags: u8) -> bool {
+    flags & (flag::SYN | flag::RST | flag::ACK) == flag::ACK
+}
+
+/// Whether the flags belong together: SYN alone, or ACK with or without FIN. A null segment and a Xmas tree have
+/// no ACK.
+#[inline(always)]
+pub(crate) fn is_sensible(flags: u8) -> bool {
+    const FIN_ACK: u8 = flag::FIN | flag::ACK;
+    matches!(flags & (flag::SYN | flag::FIN | flag::ACK), flag::SYN | flag::ACK | FIN_ACK)
+}
+
+/// A segment other than a SYN that is to be answered.
+pub(crate) struct Established {
+    /// The bytes of payload in the packet.
+    pub(crate) payload: u32,
+    /// Whether the packet has all of the segment, and is no fragment.
+    pub(crate) whole: bool,
+}
+
+impl Established {
+    /// Edits `tcp` into its answer, all but its options. Returns what kind of segment it was, if it is counted;
+    /// else why there is no answer.
+    #[inline(always)]
+    pub(crate) fn answer<H: Host>(&self, tcp: &mut Tcp, edit: &mut Edit) -> Result<Option<Counter>, Counter> {
+        let segment = Segment {
+            sequence: SequenceNumber(tcp.sequence.get()),
+            acknowledgment: SequenceNumber(tcp.acknowledgment.get()),
+            window: tcp.window.get(),
+        };
+        let fin = tcp.flags & flag::FIN != 0;
+        // How long a segment in fragments is nobody knows here: too long to acknowledge it in advance.
+        let payload = if self.whole { self.payload } else { UNKNOWN_LENGTH };
+        let answer = if H::WIRE {
+            mirror::mirrored(segment, payload + u32::from(fin))
+        } else {
+            mirror::answer(segment, payload, fin)
+        };
+        let answer = answer.ok_or(Counter::DroppedStray)?;
+        set_numbers(tcp, answer.sequence, answer.acknowledgment, edit);
+        if !H::WIRE {
+            let window = Be16::new(answer.window);
+            edit.replace(tcp.window.word(), window.word());
+            tcp.window = window;
+        }
+        Ok(fin.then_some(Counter::Closes))
+    }
+}
+
+/// More than any window.
+const UNKNOWN_LENGTH: u32 = 1 << 30;
+
+/// Edits a SYN into its answer, which promises an MSS of at most `max_mss` bytes.
+#[inline(always)]
+pub(crate) fn answer_syn<H: Host>(tcp: &mut Tcp, options: &mut Options, max_mss: u32, edit: &mut Edit) {
+    let client = SequenceNumber(tcp.sequence.get());
+    let scale = if H::WIRE { 0 } else { options.window_scale() };
+    set_numbers(tcp, mirror::initial_sequence(client, scale), client.after(1), edit);
+    edit.replace(tcp.urgent.word(), 0);
+    tcp.urgent = Be16::new(0);
+    // Exactly these flags: ECE and CWR mirrored are the broken answer of RFC 3168 section 6.1.1, and the
+    // reserved bits may carry AccECN.
+    let old = tcp.offset_flags_word();
+    tcp.offset &= 0xf0;
+    tcp.flags = flag::SYN | flag::ACK;
+    edit.replace(old, tcp.offset_flags_word());
+    // On loopback the blocks of SACK would name places in the other sequence space.
+    options.answer_syn(max_mss, H::WIRE, edit);
+}
+
+#[inline(always)]
+fn set_numbers(tcp: &mut Tcp, sequence: SequenceNumber, acknowledgment: SequenceNumber, edit: &mut Edit) {
+    let (sequence, acknowledgment) = (Be32::new(sequence.0), Be32::new(acknowledgment.0));
+    edit.replace(tcp.sequence.word(), sequence.word());
+    edit.replace(tcp.acknowledgment.word(), acknowledgment.word());
+    tcp.sequence = sequence;
+    tcp.acknowledgment = acknowledgment;
+}
