@@ -10,8 +10,7 @@ pub(crate) fn mapped(address: Be32) -> Address {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
-/// Whether an address in an IPv6 header is a mapped one, which never is on any network (RFC 4942 section 2.2),
-/// and would be taken for the IPv4 address.
+/// Whether an address is an IPv4 address mapped into IPv6.
 #[inline(always)]
 pub(crate) fn is_mapped(address: &Address) -> bool {
     let [a, b, c, _] = words(address);

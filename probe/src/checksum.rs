@@ -8,7 +8,7 @@ pub(crate) struct Edit {
     /// The sum of the old words.
     removed: u64,
     /// The sum of the new words.
-    pub(crate) added: u64,
+    added: u64,
 }
 
 impl Edit {
@@ -38,6 +38,12 @@ pub(crate) fn finish(sum: u64) -> Be16 {
     Be16((!fold_16(sum)).to_ne_bytes())
 }
 
+/// The sum of two sums.
+#[inline(always)]
+pub(crate) fn add(a: u32, b: u32) -> u32 {
+    fold_32(u64::from(a) + u64::from(b))
+}
+
 /// `sum` in 32 bits, with the carries added in again.
 #[inline(always)]
 fn fold_32(sum: u64) -> u32 {
@@ -47,7 +53,7 @@ fn fold_32(sum: u64) -> u32 {
 
 /// `sum` in 16 bits, with the carries added in again.
 #[inline(always)]
-pub(crate) fn fold_16(sum: u64) -> u16 {
+fn fold_16(sum: u64) -> u16 {
     let sum = u64::from(fold_32(sum));
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);

@@ -12,7 +12,7 @@ use crate::headers::{
 use crate::hint;
 use crate::host::{Audience, Host};
 use crate::packet::Packet;
-use crate::reflect::{Cut, Finish, Outcome, Reflected, has_neighbours, is_responder, serves};
+use crate::reflect::{Reflected, Refusal, has_neighbours, is_responder, serves};
 use crate::segment::{Established, is_established};
 
 enum Network<'a> {
@@ -28,7 +28,8 @@ pub(crate) fn reflect<H: Host>(
     mut packet: Packet,
     length: u32,
     audience: Audience,
-) -> Option<Outcome> {
+    reflected: &mut Reflected,
+) -> Option<Result<(), Refusal>> {
     if H::WIRE && host.link() != link::ETHERNET {
         return None;
     }
@@ -46,6 +47,9 @@ pub(crate) fn reflect<H: Host>(
         }
         ETHERTYPE_IPV6 => {
             let header = packet.take::<Ipv6>()?;
+            if header.version_class_flow.0[0] >> 4 != 6 || header.is_mapped() {
+                return None;
+            }
             let start = start + size_of::<Ipv6>() as u32;
             let end = end(start, u32::from(header.payload_length.get()), length);
             let protocol = header.next_header;
@@ -53,7 +57,7 @@ pub(crate) fn reflect<H: Host>(
         }
         ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => return None,
         ETHERTYPE_ARP if has_neighbours(host) => return None,
-        _ => return Some(Outcome::NotOurs),
+        _ => return NOT_OURS,
     };
     let wanted = match (protocol, &network) {
         (protocol::TCP, _) => protocols::TCP,
@@ -64,14 +68,14 @@ pub(crate) fn reflect<H: Host>(
             return None;
         }
         (_, Network::V6(_)) if is_extension(protocol) => return None,
-        _ => return Some(Outcome::NotOurs),
+        _ => return NOT_OURS,
     };
     let ports = packet.take::<Ports>()?;
     if host.protocols() & wanted == 0 || !serves(host, ports.destination.get()) {
-        return Some(Outcome::NotOurs);
+        return NOT_OURS;
     }
     if network.destination(host) & destination::ECHO == 0 {
-        return Some(Outcome::NotOurs);
+        return NOT_OURS;
     }
     if H::WIRE {
         let source = ports.source.get();
@@ -92,15 +96,14 @@ pub(crate) fn reflect<H: Host>(
         return None;
     }
 
-    let (counter, payload_start, event, finish);
+    let (udp_counter, tcp_counter) = network.counters();
     if protocol == protocol::UDP {
-        counter = network.counters().0;
-        payload_start = transport + Udp::LENGTH as u32;
-        (event, finish) = (None, Finish::default());
+        reflected.packets = udp_counter;
+        reflected.bytes = end - transport - Udp::LENGTH as u32;
     } else {
         let tcp = packet.take::<Tcp>()?;
         let header_length = tcp.header_length();
-        payload_start = transport + header_length as u32;
+        let payload_start = transport + header_length as u32;
         if !is_established(tcp.flags) || payload_start > end {
             return None;
         }
@@ -118,44 +121,38 @@ pub(crate) fn reflect<H: Host>(
         let payload = end - payload_start;
         let alone = tcp.sequence == tcp.acknowledgment;
         let mut edit = Edit::default();
-        let Ok(answered) = (Established { payload, whole: true }).answer::<H>(tcp, &mut edit) else {
+        let Ok(event) = (Established { payload, whole: true }).answer::<H>(tcp, &mut edit) else {
             return None;
         };
         if let Some(options) = timestamps {
             edit.replace(options.echo.word(), options.value.word());
             options.echo = options.value;
         }
-        let mut again = None;
-        if H::WIRE && alone && answered.is_none() {
+        if H::WIRE && alone && event.is_none() {
             let slot = network.slot(ports);
             let start = size_of::<Ethernet>() as u32;
             if payload == 0 {
                 let _ = host.update_hint(slot, |hint| (hint::after_acknowledgment(hint), ()));
             } else if end - start <= host.mtu() && host.update_hint(slot, hint::after_message) == Some(true) {
-                again = Some(Cut { network: start, transport, payload: 1 });
+                reflected.twice = true;
             }
         }
-        counter = network.counters().1;
-        event = answered;
-        finish = Finish {
-            checksum: Some((transport + Tcp::CHECKSUM_OFFSET as u32, edit.difference())),
-            cut: again,
-            twice: again.is_some(),
-            ..Finish::default()
-        };
+        reflected.packets = tcp_counter;
+        reflected.bytes = payload;
+        reflected.event = event;
+        reflected.checksum = transport + Tcp::CHECKSUM_OFFSET as u32;
+        reflected.difference = edit.difference();
     }
 
     core::mem::swap(&mut ports.source, &mut ports.destination);
-    let unbalanced = network.turn::<H>();
+    reflected.unbalanced = network.turn::<H>();
     if H::WIRE {
         ethernet.turn();
     }
-    Some(Outcome::Reflected(Reflected {
-        traffic: Some((counter, end - payload_start)),
-        event,
-        finish: Finish { unbalanced, ..finish },
-    }))
+    Some(Ok(()))
 }
+
+const NOT_OURS: Option<Result<(), Refusal>> = Some(Err(Refusal::NOT_OURS));
 
 /// Where a packet ends that begins at `start` and says to be `said` bytes long. An aggregate that is too long
 /// for its length field has zero there, and is as long as the kernel says.
@@ -170,7 +167,6 @@ impl Network<'_> {
     fn destination(&self, host: &impl Host) -> u32 {
         match self {
             Self::V4(header) => host.destination(&Prefix::whole(address::mapped(header.destination))),
-            Self::V6(header) if address::is_mapped(&header.destination) => 0,
             Self::V6(header) => host.destination(&Prefix::whole(header.destination)),
         }
     }
@@ -179,9 +175,7 @@ impl Network<'_> {
     fn answers_source(&self, host: &impl Host) -> bool {
         match self {
             Self::V4(header) => host.answers(&Prefix::whole(address::mapped(header.source))),
-            Self::V6(header) => {
-                !address::is_mapped(&header.source) && host.answers(&Prefix::whole(header.source))
-            }
+            Self::V6(header) => host.answers(&Prefix::whole(header.source)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)] // only for the `Header` implementations, which the compiler cannot check
 
+use crate::address;
 use crate::checksum::Edit;
 use crate::packet::Header;
 
@@ -206,6 +207,16 @@ impl Ipv4 {
         self.fragment.get() & 0x1fff != 0
     }
 
+    /// Makes the header say that the packet is `bytes` shorter.
+    #[inline(always)]
+    pub fn shorten(&mut self, bytes: u32) {
+        let length = Be16::new(self.total_length.get().wrapping_sub(bytes as u16));
+        let mut edit = Edit::default();
+        edit.replace(self.total_length.word(), length.word());
+        self.checksum = edit.apply(self.checksum);
+        self.total_length = length;
+    }
+
     /// Exchanges the addresses, and if there is a `hop` takes one off the time to live. Returns by how much
     /// the sum of the header changes: not at all, as the checksum makes up for it.
     #[inline(always)]
@@ -239,6 +250,24 @@ pub struct Ipv6 {
 }
 
 impl Ipv6 {
+    /// Whether one of the addresses is an IPv4 address mapped into IPv6, which never is on any network (RFC 4942
+    /// section 2.2), and would be taken for the IPv4 address.
+    #[inline(always)]
+    pub fn is_mapped(&self) -> bool {
+        address::is_mapped(&self.source) || address::is_mapped(&self.destination)
+    }
+
+    /// Makes the header say that the packet is `bytes` shorter. Returns by how much the sum of the header changes,
+    /// as [`Ipv6::turn`] does.
+    #[inline(always)]
+    pub fn shorten(&mut self, bytes: u32) -> u32 {
+        let length = Be16::new(self.payload_length.get().wrapping_sub(bytes as u16));
+        let mut edit = Edit::default();
+        edit.replace(self.payload_length.word(), length.word());
+        self.payload_length = length;
+        edit.difference()
+    }
+
     /// Exchanges the addresses, and if there is a `hop` takes one off the hop limit. Returns by how much the
     /// sum of the header changes, as a ones' complement difference in this machine's byte order.
     #[inline(always)]
@@ -435,24 +464,15 @@ pub struct SegmentHeader {
 }
 
 impl SegmentHeader {
-    /// The sum of the words in its first `length` bytes, of which there are 20 to 60.
+    /// The options of the longest header, in 32-bit words.
+    pub const OPTION_WORDS: usize = 10;
+
+    /// Makes all options zeros.
     #[inline(always)]
-    pub fn sum(&self, length: usize) -> u64 {
-        let Self { ports, tcp, options } = self;
-        let mut sum = ports.source.word()
-            + ports.destination.word()
-            + tcp.sequence.word()
-            + tcp.acknowledgment.word()
-            + tcp.offset_flags_word()
-            + tcp.window.word()
-            + tcp.checksum.word()
-            + tcp.urgent.word();
-        for (index, word) in options.as_chunks::<4>().0.iter().enumerate().take(10) {
-            if Tcp::LENGTH + index * 4 < length {
-                sum += Be32(*word).word();
-            }
+    pub fn clear_options(&mut self) {
+        for word in self.options.as_chunks_mut::<4>().0.iter_mut().take(Self::OPTION_WORDS) {
+            *word = [0; 4];
         }
-        sum
     }
 }
 

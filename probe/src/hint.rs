@@ -3,8 +3,9 @@
 //! A client with Nagle's algorithm (RFC 9293 section 3.7.4) sends nothing small while a byte is
 //! unacknowledged. The mirror acknowledges nothing before the client does, and the client's acknowledgment of
 //! the echo waits for its delayed-ACK timer: some 40 ms for each message. What makes a client acknowledge at once
-//! is a segment that it has received already (RFC 5681 section 4.2), so an echo is sent twice: once more with its
-//! first byte only. Nothing is acknowledged that was not received, so nothing can be lost.
+//! is a segment that it has received already (RFC 5681 section 4.2), so an echo is sent twice. Nothing is acknowledged
+//! that was not received, so nothing can be lost. (The first byte of it would do, but a packet that was damaged on the
+//! way could get a right checksum when it is cut off.)
 //!
 //! Whether that is of use is learned from the connection. The symptom: before each message comes a mere
 //! acknowledgment of everything. A client without Nagle's algorithm sends its acknowledgment with the next

@@ -94,9 +94,15 @@ pub trait Frame {
     fn load_part<T: Header>(&self, offset: u32, to: &mut T, length: usize) -> bool;
     /// Writes `header` at `offset`. Whether there was room, and memory.
     fn store<T: Header>(&mut self, offset: u32, header: &T) -> bool;
+    /// The sum of the words of a part of the frame that was copied to `chunk`, plus `sum`: a ones' complement sum in
+    /// this machine's byte order.
+    fn sum(&self, chunk: &[u8; CHUNK], sum: u32) -> u32;
     /// Writes the first `length` bytes of `header` at `offset`. Whether there was room, and memory.
     fn store_part<T: Header>(&mut self, offset: u32, header: &T, length: usize) -> bool;
 }
+
+/// How many bytes are summed at a time.
+pub const CHUNK: usize = 128;
 
 /// How far a walk from IPv6 extension header to extension header has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -126,6 +132,10 @@ pub struct Room {
     pub(crate) segment: SegmentHeader,
     /// The network header.
     pub(crate) network: [u8; 40],
+    /// A part of the payload.
+    pub(crate) chunk: [u8; CHUNK],
+    /// The sum of the payload so far.
+    pub(crate) sum: u32,
     /// Where the TCP options are, by their kind; each in bytes from the first, zero if there is none.
     pub(crate) options: [u8; 16],
     /// The link-layer header.
@@ -134,7 +144,7 @@ pub struct Room {
     padding: [u8; 2],
 }
 
-const _: () = assert!(size_of::<Room>() == 48 + 12 + 100 + 40 + 16 + 16);
+const _: () = assert!(size_of::<Room>() == 48 + 12 + 100 + 40 + CHUNK + 4 + 16 + 16);
 
 impl Default for Room {
     #[inline(always)]
@@ -146,6 +156,8 @@ impl Default for Room {
             walk: Walk::default(),
             segment: zeroed(),
             network: [0; 40],
+            chunk: [0; CHUNK],
+            sum: 0,
             options: [0; 16],
             ethernet: zeroed(),
             padding: [0; 2],

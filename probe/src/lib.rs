@@ -22,7 +22,7 @@ mod options;
 pub mod packet;
 pub mod reflect;
 mod segment;
-pub mod slow_path;
+mod slow_path;
 
 #[cfg(target_arch = "bpf")]
 mod program;

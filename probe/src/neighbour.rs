@@ -11,11 +11,8 @@ use crate::checksum::Edit;
 use crate::headers::{Arp, Be16, Be32, Ethernet, Icmp, Ipv6, LinkLayerOption, Neighbour, Solicitation, icmp};
 use crate::host::{Audience, Fragments, Frame, Host, Room};
 use crate::packet::view;
-use crate::reflect::{Finish, Outcome, Reflected};
+use crate::reflect::{Reflected, Refusal};
 use crate::slow_path::{UNWRITABLE, load};
-
-const ANSWERED: Reflected = Reflected { traffic: None, event: Some(Counter::Neighbours), finish: EMPTY };
-const EMPTY: Finish = Finish { checksum: None, unbalanced: 0, twice: false, cut: None };
 
 /// Solicited and override (RFC 4861 section 4.4).
 const FLAGS: Be32 = Be32::new(0x6000_0000);
@@ -30,12 +27,13 @@ pub(crate) fn arp<H: Host, F: Frame>(
     frame: &mut F,
     room: &mut Room,
     offset: u32,
-) -> Result<Reflected, Outcome> {
+    reflected: &mut Reflected,
+) -> Result<(), Refusal> {
     let Room { datagram, network, ethernet, .. } = room;
     let message: &mut Arp = view(network);
-    load(frame, offset, message).ok_or(Outcome::NotOurs)?;
+    load(frame, offset, message).ok_or(Refusal::NOT_OURS)?;
     if message.kind != Arp::ETHERNET_IPV4 {
-        return Err(Outcome::NotOurs);
+        return Err(Refusal::NOT_OURS);
     }
     datagram.source = Prefix::whole(address::mapped(message.sender));
     datagram.destination = Prefix::whole(address::mapped(message.target));
@@ -43,7 +41,7 @@ pub(crate) fn arp<H: Host, F: Frame>(
     let is_probe = message.sender.word() == 0;
     if is_probe || message.sender == message.target || message.operation != Arp::REQUEST {
         note_claim(host, if is_probe { &datagram.destination } else { &datagram.source });
-        return Err(Outcome::NotOurs);
+        return Err(Refusal::NOT_OURS);
     }
     note_claim(host, &datagram.source);
     may_answer(host, frame, ethernet, datagram)?;
@@ -54,8 +52,9 @@ pub(crate) fn arp<H: Host, F: Frame>(
     message.target_mac = message.sender_mac;
     message.sender_mac = ethernet.source;
     core::mem::swap(&mut message.sender, &mut message.target);
+    reflected.packets = Counter::Neighbours;
     let stored = frame.store(0, ethernet) && frame.store(offset, message);
-    if stored { Ok(ANSWERED) } else { Err(UNWRITABLE) }
+    if stored { Ok(()) } else { Err(UNWRITABLE) }
 }
 
 /// Answers an ICMPv6 message if it is a neighbour solicitation. The IP header is at `network`, the message from
@@ -68,12 +67,13 @@ pub(crate) fn solicitation<H: Host, F: Frame>(
     network: u32,
     transport: u32,
     end: u32,
-) -> Option<Result<Reflected, Outcome>> {
+    reflected: &mut Reflected,
+) -> Option<Result<(), Refusal>> {
     let message: &mut Solicitation = view(&mut room.segment);
     let fixed = size_of::<Neighbour>();
     let is_solicitation = frame.load_part(transport, message, fixed)
         && message.neighbour.icmp.kind == icmp::NEIGHBOUR_SOLICITATION;
-    is_solicitation.then(|| answer_solicitation(host, frame, room, network, transport, end))
+    is_solicitation.then(|| answer_solicitation(host, frame, room, network, transport, end, reflected))
 }
 
 #[inline(always)]
@@ -84,21 +84,24 @@ fn answer_solicitation<H: Host, F: Frame>(
     network: u32,
     transport: u32,
     end: u32,
-) -> Result<Reflected, Outcome> {
+    reflected: &mut Reflected,
+) -> Result<(), Refusal> {
     let Room { datagram, network: ip, ethernet, segment, .. } = room;
     let message: &mut Solicitation = view(segment);
     let ip: &mut Ipv6 = view(ip);
     datagram.destination = Prefix::whole(message.neighbour.target);
     if ip.hop_limit != NEVER_PASSED_ON
+        || end > frame.length()
+        || end < transport + size_of::<Neighbour>() as u32
         || message.neighbour.icmp.code != 0
         || address::is_mapped(&message.neighbour.target)
     {
-        return Err(Outcome::NotOurs);
+        return Err(Refusal::NOT_OURS);
     }
     // Duplicate address detection names no sender.
     if address::is_unspecified(&ip.source) {
         note_claim(host, &datagram.destination);
-        return Err(Outcome::NotOurs);
+        return Err(Refusal::NOT_OURS);
     }
     note_claim(host, &datagram.source);
     may_answer(host, frame, ethernet, datagram)?;
@@ -111,14 +114,14 @@ fn answer_solicitation<H: Host, F: Frame>(
     if end >= transport + size_of::<Solicitation>() as u32 {
         length = size_of::<Solicitation>();
         if !frame.load(transport, message) || message.option.kind != LinkLayerOption::SOURCE {
-            return Err(Outcome::NotOurs);
+            return Err(Refusal::NOT_OURS);
         }
         let old = message.option.sum();
         message.option.kind = LinkLayerOption::TARGET;
         message.option.mac = ethernet.source;
         edit.replace(old, message.option.sum());
     } else if frame.audience() != Audience::Us {
-        return Err(Outcome::NotOurs);
+        return Err(Refusal::NOT_OURS);
     }
     let head = &mut message.neighbour.icmp;
     edit.replace(head.kind_word(), Be16([icmp::NEIGHBOUR_ADVERTISEMENT, 0]).word());
@@ -132,11 +135,10 @@ fn answer_solicitation<H: Host, F: Frame>(
     let stored = frame.store(0, ethernet)
         && frame.store(network, ip)
         && frame.store_part(transport, message, host.forget(length as u32) as usize);
-    if !stored {
-        return Err(UNWRITABLE);
-    }
-    let checksum = Some((transport + Icmp::CHECKSUM_OFFSET as u32, edit.difference()));
-    Ok(Reflected { finish: Finish { checksum, ..EMPTY }, ..ANSWERED })
+    reflected.packets = Counter::Neighbours;
+    reflected.checksum = transport + Icmp::CHECKSUM_OFFSET as u32;
+    reflected.difference = edit.difference();
+    if stored { Ok(()) } else { Err(UNWRITABLE) }
 }
 
 /// Remembers that somebody else has or wants `address`, if it is that of a virtual host.
@@ -154,14 +156,14 @@ fn may_answer<H: Host, F: Frame>(
     frame: &F,
     ethernet: &Ethernet,
     question: &Fragments,
-) -> Result<(), Outcome> {
+) -> Result<(), Refusal> {
     let target = &question.destination;
     let ours = host.destination(target) & destination::VIRTUAL != 0 && !host.is_claimed(target);
     if !ours || frame.audience() == Audience::Other {
-        return Err(Outcome::NotOurs);
+        return Err(Refusal::NOT_OURS);
     }
     if !ethernet.is_answerable() || !host.answers(&question.source) {
-        return Err(Outcome::Consumed(Counter::DroppedSource));
+        return Err(Refusal::consumed(Counter::DroppedSource));
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! TCP options: found by a bounded walk, and written anew in the answer to a SYN.
 
 use crate::checksum::Edit;
-use crate::headers::{AlignedTimestamps, Be16, Be32};
+use crate::headers::{AlignedTimestamps, Be16, Be32, SegmentHeader};
+use crate::host::Host;
 use crate::mirror::MAX_SCALE;
 
 const END: u8 = 0;
@@ -16,14 +17,11 @@ const WINDOW_SCALE_LENGTH: u8 = 3;
 const SACK_PERMITTED_LENGTH: u8 = 2;
 const TIMESTAMPS_LENGTH: u8 = 10;
 
-/// The options of the longest header, in 32-bit words.
-const MAX_WORDS: usize = 10;
-
 /// An offset into the options with this mask is inside their room, and so are the bytes of an option that begins
 /// there. It changes nothing, as a header has at most 40 bytes of options, but shows that to the verifier.
 const MASK: usize = 0x3f;
 
-/// Room for the options of a segment: see [`crate::headers::SegmentHeader`].
+/// Room for the options of a segment, zeros behind them: see [`SegmentHeader`].
 type Bytes = [u8; 80];
 
 /// Where options are, by their kind: in bytes from the first one, plus one; zero if absent.
@@ -56,23 +54,26 @@ impl Options<'_> {
     #[inline(always)]
     fn four_steps(&mut self) -> bool {
         let Self { bytes, length, places } = self;
-        step(bytes, *length, places)
-            && step(bytes, *length, places)
-            && step(bytes, *length, places)
-            && step(bytes, *length, places)
+        option_step(bytes, *length, places)
+            && option_step(bytes, *length, places)
+            && option_step(bytes, *length, places)
+            && option_step(bytes, *length, places)
     }
 
-    /// Where the value of the option of this `kind` and `size` is; `None` if there is no such option.
+    /// Where the value of the option of this `kind` and `size` is; zero if there is no such option.
     #[inline(always)]
-    fn value(&self, kind: u8, size: u8) -> Option<usize> {
+    fn value(&self, kind: u8, size: u8) -> usize {
         let place = usize::from(self.places[usize::from(kind)]) & MASK;
-        if place == 0 || self.bytes[place] != size { None } else { Some(place + 1) }
+        if place == 0 || self.bytes[place] != size { 0 } else { place + 1 }
     }
 
     /// The client's window scale, as far as it may be used; zero without the option, which means the same.
     #[inline(always)]
     pub(crate) fn window_scale(&self) -> u8 {
-        self.value(WINDOW_SCALE, WINDOW_SCALE_LENGTH).map_or(0, |at| self.bytes[at].min(MAX_SCALE))
+        match self.value(WINDOW_SCALE, WINDOW_SCALE_LENGTH) {
+            0 => 0,
+            at => self.bytes[at].min(MAX_SCALE),
+        }
     }
 
     /// Makes the timestamps those of an answer: TSecr becomes TSval (RFC 7323 section 3.2).
@@ -82,7 +83,10 @@ impl Options<'_> {
     /// reuses the port of a connection in TIME-WAIT it fails the client's check.
     #[inline(always)]
     pub(crate) fn echo_timestamp(&mut self, edit: &mut Edit) {
-        let Some(at) = self.value(TIMESTAMPS, TIMESTAMPS_LENGTH) else { return };
+        let at = self.value(TIMESTAMPS, TIMESTAMPS_LENGTH);
+        if at == 0 {
+            return;
+        }
         let (value, echo) = (self.word(at), self.word(at + 4));
         self.set_word(at + 4, value);
         let (old, new) = (echo.word() as u32, value.word() as u32);
@@ -94,36 +98,37 @@ impl Options<'_> {
         }
     }
 
-    /// Writes the options of the answer to a SYN over its own: MSS, window scale, timestamps, and if `sack`
-    /// SACK-permitted, each if the client offers it, and NOP for all else. Whatever is unknown is thus refused.
-    /// The answer's MSS is at most `max_mss` bytes.
+    /// Writes the options of the answer to a SYN over its own: MSS, window scale, timestamps, and on the wire
+    /// SACK-permitted, each if the client offers it, and NOP for all else. Whatever is unknown is thus refused. On
+    /// loopback the blocks of SACK would name places in the other sequence space. The answer's MSS is at most
+    /// `max_mss` bytes.
     #[inline(always)]
-    pub(crate) fn answer_syn(&mut self, max_mss: u32, sack: bool, edit: &mut Edit) {
-        let mss = self.value(MSS, MSS_LENGTH).map(|at| self.word(at));
-        let has_scale = self.value(WINDOW_SCALE, WINDOW_SCALE_LENGTH).is_some();
+    pub(crate) fn answer_syn<H: Host>(&mut self, host: &H, max_mss: u32, edit: &mut Edit) {
+        let mss_at = self.value(MSS, MSS_LENGTH);
+        let scale_at = self.value(WINDOW_SCALE, WINDOW_SCALE_LENGTH);
+        let timestamps_at = self.value(TIMESTAMPS, TIMESTAMPS_LENGTH);
+        let sack = H::WIRE && self.value(SACK_PERMITTED, SACK_PERMITTED_LENGTH) != 0;
+        // Of an option that is absent these have no meaning.
+        let Be32([high, low, ..]) = self.word(mss_at);
         let scale = self.window_scale();
-        let sack = sack && self.value(SACK_PERMITTED, SACK_PERMITTED_LENGTH).is_some();
-        let timestamp = self.value(TIMESTAMPS, TIMESTAMPS_LENGTH).map(|at| self.word(at));
+        let timestamp = self.word(timestamps_at);
 
         let mut old = 0;
-        for index in 0..MAX_WORDS {
-            let place = index * 4;
-            if place < self.length {
-                old += self.word(place).word();
-                self.set_word(place, Be32([NOP; 4]));
-            }
+        for index in 0..SegmentHeader::OPTION_WORDS {
+            old += self.word(index * 4).word();
+            self.set_word(index * 4, Be32([NOP; 4]));
         }
         // Aligned as here, the four need no more words than in any other order, so they always have room.
-        let mut writer = Writer { options: self, next: 0, added: 0 };
-        if let Some(Be32([high, low, ..])) = mss {
+        let mut writer = Writer { host, options: self, next: 0, added: 0 };
+        if mss_at != 0 {
             let mss = u32::from(Be16([high, low]).get()).min(max_mss);
             let [_, _, high, low] = mss.to_be_bytes();
             writer.put([MSS, MSS_LENGTH, high, low]);
         }
-        if has_scale {
+        if scale_at != 0 {
             writer.put([NOP, WINDOW_SCALE, WINDOW_SCALE_LENGTH, scale]);
         }
-        if let Some(timestamp) = timestamp {
+        if timestamps_at != 0 {
             let [nop, _, kind, size] = AlignedTimestamps::KIND.0;
             if sack {
                 writer.put([SACK_PERMITTED, SACK_PERMITTED_LENGTH, kind, size]);
@@ -136,7 +141,7 @@ impl Options<'_> {
             writer.put([NOP, NOP, SACK_PERMITTED, SACK_PERMITTED_LENGTH]);
         }
         let Writer { next, added, .. } = writer;
-        let rest = (self.length as u64 - next as u64) / 4;
+        let rest = (self.length as u64 - u64::from(next)) / 4;
         edit.replace(old, added + rest * Be32([NOP; 4]).word());
     }
 
@@ -157,7 +162,7 @@ impl Options<'_> {
 /// Looks at one option. Returns whether another may follow. Where it is stands at the place of the end of options,
 /// which has none: there the verifier does not keep track of it.
 #[inline(never)]
-fn step(bytes: &Bytes, length: usize, places: &mut Places) -> bool {
+fn option_step(bytes: &Bytes, length: usize, places: &mut Places) -> bool {
     let offset = &mut places[usize::from(END)];
     let start = usize::from(*offset) & MASK;
     if start >= length {
@@ -181,17 +186,19 @@ fn step(bytes: &Bytes, length: usize, places: &mut Places) -> bool {
 }
 
 /// Writes options word by word.
-struct Writer<'w, 'r> {
+struct Writer<'w, 'r, H> {
+    host: &'w H,
     options: &'w mut Options<'r>,
-    next: usize,
+    /// Where the next one belongs, in bytes from the first option.
+    next: u32,
     /// The sum of what was written.
     added: u64,
 }
 
-impl Writer<'_, '_> {
+impl<H: Host> Writer<'_, '_, H> {
     #[inline(always)]
     fn put(&mut self, word: [u8; 4]) {
-        let offset = self.next & MASK;
+        let offset = self.host.forget(self.next) as usize & MASK;
         self.options.set_word(offset, Be32(word));
         self.added += Be32(word).word();
         self.next += 4;

@@ -6,11 +6,10 @@ use core::ffi::c_void;
 use core::mem::transmute;
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
-use crate::abi::{COUNTERS, Counters, Prefix, map};
-use crate::host::{Audience, Fragments, Frame, Host, Room};
+use crate::abi::{COUNTERS, Counter, Counters, Prefix, map};
+use crate::host::{Audience, CHUNK, Fragments, Frame, Host, Room};
 use crate::packet::{Header, Packet};
-use crate::reflect::{Outcome, Reflected, reflect};
-use crate::slow_path;
+use crate::reflect::{Outcome, Reflected, Refusal, reflect};
 
 /// The fields of the kernel's `struct __sk_buff` (linux/bpf.h) up to the last one used here.
 #[repr(C)]
@@ -68,6 +67,9 @@ const BPF_MAP_TYPE_LPM_TRIE: u32 = 11;
 
 /// Tries take no other (linux/bpf.h).
 const BPF_F_NO_PREALLOC: u32 = 1;
+
+/// For l4_csum_replace: it is the pseudo header that changes (linux/bpf.h).
+const BPF_F_PSEUDO_HDR: u64 = 1 << 4;
 
 /// How many hints one entry of [`map::HINTS`] has: an array rounds its values up to eight bytes.
 const HINTS_IN_ENTRY: usize = 4;
@@ -164,6 +166,8 @@ mod helper {
         23 redirect(ifindex: u32, flags: u64) -> i64;
         /// Reads `length` bytes at `offset` of the packet.
         26 skb_load_bytes(skb: *const SkBuff, offset: u32, to: *mut c_void, length: u32) -> i64;
+        /// The sum `seed`, plus the words of `to`, less those of `from`; lengths are multiples of four.
+        28 csum_diff(from: *const c_void, from_length: u32, to: *const c_void, to_length: u32, seed: u32) -> i64;
         /// Cuts the packet to `length` bytes.
         38 skb_change_tail(skb: *mut SkBuff, length: u32, flags: u64) -> i64;
         /// Adds `difference` to the sum that a device has made of the packet, if one has.
@@ -367,6 +371,12 @@ impl Frame for Skb {
     }
 
     #[inline(always)]
+    fn sum(&self, chunk: &[u8; CHUNK], sum: u32) -> u32 {
+        // SAFETY: the helper reads inside `chunk`.
+        unsafe { helper::csum_diff(core::ptr::null(), 0, chunk.as_ptr().cast(), CHUNK as u32, sum) as u32 }
+    }
+
+    #[inline(always)]
     fn store<T: Header>(&mut self, offset: u32, header: &T) -> bool {
         // SAFETY: the helper reads inside `header`.
         unsafe {
@@ -400,22 +410,22 @@ fn room() -> Option<&'static mut Room> {
     unsafe { entry::<Room>(addr_of_mut!(bpfecho_scratch), 0) }
 }
 
-/// Adds to the counters of this CPU, which nothing else writes while the program runs.
+/// Adds to the counters of this CPU, which nothing else writes while the program runs: one to `packets`, `bytes` to
+/// the counter behind it, and one to `event`.
 #[inline(always)]
-fn count(traffic: Option<(usize, u64)>, event: Option<usize>) {
+fn count(skb: *mut SkBuff, packets: Counter, bytes: u32, event: Option<Counter>) {
     // SAFETY: the map's keys are `u32`, its values `Counters`.
-    let counters = unsafe { entry::<Counters>(addr_of_mut!(bpfecho_counts), 0) };
-    if let Some(counters) = counters {
-        if let Some((counter, bytes)) = traffic
-            && counter < COUNTERS - 1
-        {
-            counters[counter] += 1;
-            counters[counter + 1] += bytes;
-        }
-        if let Some(counter) = event
-            && counter < COUNTERS
-        {
-            counters[counter] += 1;
+    let Some(counters) = (unsafe { entry::<Counters>(addr_of_mut!(bpfecho_counts), 0) }) else { return };
+    // Without CAP_PERFMON the verifier wants an index to have one range, whatever it is.
+    let packets = forget(skb, packets as u32) as usize;
+    if packets < COUNTERS - 1 {
+        counters[packets] += 1;
+        counters[packets + 1] += u64::from(bytes);
+    }
+    if let Some(event) = event {
+        let event = forget(skb, event as u32) as usize;
+        if event < COUNTERS {
+            counters[event] += 1;
         }
     }
 }
@@ -440,52 +450,52 @@ pub extern "C" fn bpfecho_wire(skb: *mut SkBuff) -> i32 {
 fn run<const WIRE: bool>(skb: *mut SkBuff) -> i32 {
     let consumed = if WIRE { verdict::SHOT } else { verdict::STOLEN };
     match reflect(&Hook::<WIRE> { skb }, &mut Skb { skb }, room) {
-        Outcome::NotOurs => verdict::UNSPEC,
-        Outcome::Passed(reason) => {
-            count(None, Some(reason as usize));
-            verdict::UNSPEC
-        }
-        Outcome::Consumed(reason) => {
-            count(None, Some(reason as usize));
-            consumed
-        }
         Outcome::Reflected(reflected) => send::<WIRE>(skb, reflected).unwrap_or(consumed),
+        Outcome::Refused(Refusal { goes_on, reason }) => {
+            if let Some(reason) = reason {
+                count(skb, reason, 0, None);
+            }
+            if goes_on { verdict::UNSPEC } else { consumed }
+        }
     }
 }
 
 /// Does what is left to do for a packet that was turned round. Returns the verdict; `None` if the packet is lost.
 #[inline(always)]
 fn send<const WIRE: bool>(skb: *mut SkBuff, reflected: Reflected) -> Option<i32> {
-    let Reflected { traffic, event, finish } = reflected;
-    // SAFETY: the kernel passes a valid `__sk_buff`.
-    let ifindex = if WIRE { unsafe { (*skb).ifindex } } else { 0 };
-    if let Some((offset, difference)) = finish.checksum {
-        // SAFETY: the offset is that of a checksum inside the packet. The helper cannot fail, as the bytes
-        // around were just written.
-        unsafe { helper::l4_csum_replace(skb, offset, 0, u64::from(difference), 0) };
+    let Reflected { packets, bytes, event, checksum, difference, pseudo_difference, .. } = reflected;
+    count(skb, packets, bytes, event);
+    // SAFETY: the offset is that of a checksum inside the packet. The helper cannot fail, as the bytes around
+    // were just written.
+    unsafe {
+        if checksum != 0 {
+            helper::l4_csum_replace(skb, checksum, 0, u64::from(difference), 0);
+        }
+        if pseudo_difference != 0 {
+            helper::l4_csum_replace(skb, checksum, 0, u64::from(pseudo_difference), BPF_F_PSEUDO_HDR);
+        }
     }
-    if WIRE && finish.unbalanced != 0 {
+    if reflected.unbalanced != 0 {
         // SAFETY: plain numbers. The helper fails where there is no sum to correct.
-        unsafe { helper::csum_update(skb, finish.unbalanced) };
+        unsafe { helper::csum_update(skb, reflected.unbalanced) };
     }
-    let traffic = traffic.map(|(packets, bytes)| (packets as usize, u64::from(bytes)));
-    count(traffic, event.map(|event| event as usize));
-    if let Some(cut) = finish.cut {
-        if WIRE && finish.twice {
-            // SAFETY: plain numbers. If the helper fails, the client sends the segment again.
-            unsafe { helper::clone_redirect(skb, ifindex, 0) };
-        }
-        let length = slow_path::cut(&Hook::<WIRE> { skb }, &mut Skb { skb }, room()?, &cut)?;
-        // SAFETY: plain numbers.
-        if unsafe { helper::skb_change_tail(skb, length, 0) } != 0 {
-            return None;
-        }
+    // SAFETY: plain numbers.
+    if reflected.cut != 0 && unsafe { helper::skb_change_tail(skb, reflected.cut, 0) } != 0 {
+        return None;
     }
     if !WIRE {
         return Some(verdict::OK);
     }
-    // SAFETY: plain numbers.
-    Some(unsafe { helper::redirect(ifindex, 0) } as i32)
+    // SAFETY: the kernel passes a valid `__sk_buff`; plain numbers. If the packet cannot be copied, the client sends
+    // its own again.
+    unsafe {
+        let ifindex = (*skb).ifindex;
+        if reflected.twice {
+            helper::clone_redirect(skb, ifindex, 0);
+            count(skb, Counter::Nudges, 0, None);
+        }
+        Some(helper::redirect(ifindex, 0) as i32)
+    }
 }
 
 /// The licence, as the kernel reads it.

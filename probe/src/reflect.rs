@@ -7,54 +7,84 @@ use crate::abi::{Counter, protocols};
 use crate::host::{Frame, Host, Room};
 use crate::{fast_path, slow_path};
 
-/// What became of a packet.
+/// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The packet is not for us and untouched.
-    NotOurs,
-    /// The packet is for us, but not to be reflected: it is untouched and goes on.
-    Passed(Counter),
-    /// The packet is for us and has no answer: it is to vanish, as if it had been received.
-    Consumed(Counter),
-    /// The packet is its own answer now.
+    /// The packet is its own answer now, and this is left to do and to count.
     Reflected(Reflected),
+    /// It is not.
+    Refused(Refusal),
+}
+
+/// A packet that is not reflected, and untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whether it goes on; else it is to vanish, as if it had been received.
+    pub goes_on: bool,
+    /// Why, if it is for us.
+    pub reason: Option<Counter>,
+}
+
+impl Refusal {
+    /// The packet is not for us.
+    pub const NOT_OURS: Self = Self { goes_on: true, reason: None };
+
+    /// The packet is for us, but not to be reflected: it goes on.
+    #[inline(always)]
+    pub const fn passed(reason: Counter) -> Self {
+        Self { goes_on: true, reason: Some(reason) }
+    }
+
+    /// The packet is for us and has no answer.
+    #[inline(always)]
+    pub const fn consumed(reason: Counter) -> Self {
+        Self { goes_on: false, reason: Some(reason) }
+    }
 }
 
 /// What is left to do, and to count, for a packet that was turned round.
+///
+/// There is one from the beginning, which the rules fill in, and each field always has a value: of one without,
+/// compilers make reads of memory that was never written, which the verifier of kernels before 6.3 refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reflected {
-    /// The counter of such packets, that of their bytes follows it; and the payload that goes back, in bytes.
-    pub traffic: Option<(Counter, u32)>,
+    /// The counter of such packets; that of their bytes follows it.
+    pub packets: Counter,
+    /// The payload that goes back, in bytes.
+    pub bytes: u32,
     /// What else the packet was, if it is counted.
     pub event: Option<Counter>,
-    /// What is left to do.
-    pub finish: Finish,
-}
-
-/// The last steps of an edit, which take more than the packet's bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Finish {
-    /// The checksum at an offset in bytes from the beginning of the frame is to change by a difference, in the way
-    /// that is right for the state in which the kernel keeps it: new words less old words, a ones' complement sum
-    /// in this machine's byte order.
-    pub checksum: Option<(u32, u32)>,
-    /// How the sum over the whole packet changed, for a kernel that knows that sum; likewise.
+    /// Where a checksum is that is to change, in bytes from the beginning of the frame; zero for none.
+    pub checksum: u32,
+    /// By how much it is to change for what it covers, in the way that is right for the state in which the kernel
+    /// keeps it: new words less old words, a ones' complement sum in this machine's byte order.
+    pub difference: u32,
+    /// By how much it is to change for its pseudo header; likewise.
+    pub pseudo_difference: u32,
+    /// How the sum over the whole packet changes, for a kernel that knows that sum; likewise. Without what the kernel
+    /// takes into account by itself: what is cut off, and that a checksum changes for its pseudo header.
     pub unbalanced: u32,
-    /// The packet is to be sent as it is, and then once more with the cut.
+    /// The length to which the frame is to be cut off then, in bytes; zero to leave it.
+    pub cut: u32,
+    /// Whether the packet is to be sent twice.
     pub twice: bool,
-    /// The segment is to be cut off behind its first bytes, by [`slow_path::cut`].
-    pub cut: Option<Cut>,
 }
 
-/// Where a TCP segment is, and what is to be left of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// Where the IP header begins, in bytes from the beginning of the frame.
-    pub network: u32,
-    /// Where the TCP header begins, likewise.
-    pub transport: u32,
-    /// How much payload is left, in bytes: 0 or 1.
-    pub payload: u32,
+impl Default for Reflected {
+    #[inline(always)]
+    fn default() -> Self {
+        Self {
+            packets: Counter::Tcp4Packets,
+            bytes: 0,
+            event: None,
+            checksum: 0,
+            difference: 0,
+            pseudo_difference: 0,
+            unbalanced: 0,
+            cut: 0,
+            twice: false,
+        }
+    }
 }
 
 /// Turns `frame` round if it is for `host`. `room` lends room for unusual packets; without it they are not ours.
@@ -64,13 +94,18 @@ pub fn reflect<'r, H: Host, F: Frame>(
     frame: &mut F,
     room: impl FnOnce() -> Option<&'r mut Room>,
 ) -> Outcome {
+    let mut reflected = Reflected::default();
     let (length, audience) = (frame.length(), frame.audience());
-    if let Some(outcome) = fast_path::reflect(host, frame.linear(), length, audience) {
-        return outcome;
-    }
-    match room() {
-        Some(room) => slow_path::reflect(host, frame, room),
-        None => Outcome::NotOurs,
+    let answer = match fast_path::reflect(host, frame.linear(), length, audience, &mut reflected) {
+        Some(answer) => answer,
+        None => match room() {
+            Some(room) => slow_path::reflect(host, frame, room, &mut reflected),
+            None => Err(Refusal::NOT_OURS),
+        },
+    };
+    match answer {
+        Ok(()) => Outcome::Reflected(reflected),
+        Err(refusal) => Outcome::Refused(refusal),
     }
 }
 

@@ -63,7 +63,13 @@ const UNKNOWN_LENGTH: u32 = 1 << 30;
 
 /// Edits a SYN into its answer, which promises an MSS of at most `max_mss` bytes.
 #[inline(always)]
-pub(crate) fn answer_syn<H: Host>(tcp: &mut Tcp, options: &mut Options, max_mss: u32, edit: &mut Edit) {
+pub(crate) fn answer_syn<H: Host>(
+    host: &H,
+    tcp: &mut Tcp,
+    options: &mut Options,
+    max_mss: u32,
+    edit: &mut Edit,
+) {
     let client = SequenceNumber(tcp.sequence.get());
     let scale = if H::WIRE { 0 } else { options.window_scale() };
     set_numbers(tcp, mirror::initial_sequence(client, scale), client.after(1), edit);
@@ -75,8 +81,7 @@ pub(crate) fn answer_syn<H: Host>(tcp: &mut Tcp, options: &mut Options, max_mss:
     tcp.offset &= 0xf0;
     tcp.flags = flag::SYN | flag::ACK;
     edit.replace(old, tcp.offset_flags_word());
-    // On loopback the blocks of SACK would name places in the other sequence space.
-    options.answer_syn(max_mss, H::WIRE, edit);
+    options.answer_syn(host, max_mss, edit);
 }
 
 #[inline(always)]

@@ -9,11 +9,11 @@ use crate::headers::{
     Icmp, Ipv4, Ipv6, Ipv6Extension, Ports, SegmentHeader, Tcp, Udp, VlanTag, flag, icmp, is_extension,
     protocol,
 };
-use crate::host::{Audience, Frame, Host, Room, Walk};
+use crate::host::{Audience, CHUNK, Frame, Host, Room, Walk};
 use crate::neighbour;
 use crate::options::Options;
 use crate::packet::{Header, view};
-use crate::reflect::{Cut, Finish, Outcome, Reflected, has_neighbours, is_responder, serves};
+use crate::reflect::{Reflected, Refusal, has_neighbours, is_responder, serves};
 use crate::segment::{self, Established, is_sensible};
 
 /// An IP packet: where its parts are, in bytes from the beginning of the frame, and what they are.
@@ -41,28 +41,27 @@ enum Fragment {
     Later,
 }
 
-const MALFORMED: Outcome = Outcome::Passed(Counter::PassedMalformed);
+const MALFORMED: Refusal = Refusal::passed(Counter::PassedMalformed);
 
 /// What becomes of a packet that cannot be written, perhaps for want of memory, and may be half edited.
-pub(crate) const UNWRITABLE: Outcome = Outcome::Consumed(Counter::DroppedMemory);
+pub(crate) const UNWRITABLE: Refusal = Refusal::consumed(Counter::DroppedMemory);
 
 /// Turns `frame` round if it is for `host`.
 #[inline(always)]
-pub(crate) fn reflect<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Outcome {
-    match examine(host, frame, room) {
-        Ok(reflected) => Outcome::Reflected(reflected),
-        Err(outcome) => outcome,
-    }
-}
-
-#[inline(always)]
-fn examine<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Result<Reflected, Outcome> {
-    let (ethertype, network) = link_layer(host, frame, room).ok_or(Outcome::NotOurs)?;
+pub(crate) fn reflect<H: Host, F: Frame>(
+    host: &H,
+    frame: &mut F,
+    room: &mut Room,
+    reflected: &mut Reflected,
+) -> Result<(), Refusal> {
+    let (ethertype, network) = link_layer(host, frame, room).ok_or(Refusal::NOT_OURS)?;
     let datagram = match ethertype {
-        ETHERTYPE_IPV4 => ipv4(frame, room, network).ok_or(Outcome::NotOurs)?,
+        ETHERTYPE_IPV4 => ipv4(frame, room, network).ok_or(Refusal::NOT_OURS)?,
         ETHERTYPE_IPV6 => ipv6(host, frame, room, network)?,
-        ETHERTYPE_ARP if has_neighbours(host) => return neighbour::arp(host, frame, room, network),
-        _ => return Err(Outcome::NotOurs),
+        ETHERTYPE_ARP if has_neighbours(host) => {
+            return neighbour::arp(host, frame, room, network, reflected);
+        }
+        _ => return Err(Refusal::NOT_OURS),
     };
     // From here on, both versions of IP go the same way.
     let datagram = Datagram {
@@ -71,13 +70,16 @@ fn examine<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Resul
         end: host.forget(datagram.end),
         ..datagram
     };
-    if has_neighbours(host) && !datagram.v4 && datagram.protocol == protocol::ICMPV6 {
+    // Behind an extension header such messages are to be ignored (RFC 6980 section 5).
+    let plain = datagram.transport == network + size_of::<Ipv6>() as u32;
+    if has_neighbours(host) && !datagram.v4 && plain && datagram.protocol == protocol::ICMPV6 {
         let Datagram { transport, end, .. } = datagram;
-        if let Some(answer) = neighbour::solicitation(host, frame, room, network, transport, end) {
+        let answer = neighbour::solicitation(host, frame, room, network, transport, end, reflected);
+        if let Some(answer) = answer {
             return answer;
         }
     }
-    datagram.answer(host, frame, room)
+    datagram.answer(host, frame, room, reflected)
 }
 
 /// Reads the link-layer header with up to two VLAN tags: the EtherType of what follows, and where that is.
@@ -131,14 +133,11 @@ fn ipv4<F: Frame>(frame: &F, room: &mut Room, network: u32) -> Option<Datagram> 
 
 /// Reads an IPv6 header and its extension headers.
 #[inline(always)]
-fn ipv6<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room, network: u32) -> Result<Datagram, Outcome> {
+fn ipv6<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room, network: u32) -> Result<Datagram, Refusal> {
     let header: &mut Ipv6 = view(&mut room.network);
-    load(frame, network, header).ok_or(Outcome::NotOurs)?;
-    if header.version_class_flow.0[0] >> 4 != 6
-        || address::is_mapped(&header.source)
-        || address::is_mapped(&header.destination)
-    {
-        return Err(Outcome::NotOurs);
+    load(frame, network, header).ok_or(Refusal::NOT_OURS)?;
+    if header.version_class_flow.0[0] >> 4 != 6 || header.is_mapped() {
+        return Err(Refusal::NOT_OURS);
     }
     room.datagram.source = Prefix::whole(header.source);
     room.datagram.destination = Prefix::whole(header.destination);
@@ -150,14 +149,16 @@ fn ipv6<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room, network: u32) -
     room.walk = Walk { offset: behind, next_header: u32::from(next_header), fragment: 0 };
     // Hop-by-hop options, destination options, routing, fragment, authentication, destination options: no more
     // than these (RFC 8200 section 4.1).
-    let _ = two_steps(host, frame, room) && two_steps(host, frame, room) && two_steps(host, frame, room);
+    let _ = two_extension_steps(host, frame, room)
+        && two_extension_steps(host, frame, room)
+        && two_extension_steps(host, frame, room);
     let Walk { offset, next_header, fragment: piece } = room.walk;
     let fragment = fragment(piece & 0xfff9 != 0, piece & 0xfff8 != 0);
     let obstacle =
         next_header == Walk::OBSTACLE || fragment != Fragment::Later && is_extension(next_header as u8);
     if obstacle {
         let served = host.destination(&room.datagram.destination) & destination::ECHO != 0;
-        return Err(if served { Outcome::Passed(Counter::PassedExtension) } else { Outcome::NotOurs });
+        return Err(if served { Refusal::passed(Counter::PassedExtension) } else { Refusal::NOT_OURS });
     }
     Ok(Datagram {
         v4: false,
@@ -183,13 +184,13 @@ fn fragment(is_fragment: bool, is_later: bool) -> Fragment {
 /// Two steps of a walk from extension header to extension header. They are written out, as those of
 /// [`Options::find`] are.
 #[inline(always)]
-fn two_steps<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room) -> bool {
-    step(host, frame, room) && step(host, frame, room)
+fn two_extension_steps<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room) -> bool {
+    extension_step(host, frame, room) && extension_step(host, frame, room)
 }
 
 /// Looks at one extension header. Returns whether another may follow.
 #[inline(never)]
-fn step<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room) -> bool {
+fn extension_step<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room) -> bool {
     let Room { walk, segment, datagram, .. } = room;
     let kind = walk.next_header as u8;
     if !is_extension(kind) {
@@ -234,19 +235,20 @@ impl Datagram {
         host: &H,
         frame: &mut F,
         room: &mut Room,
-    ) -> Result<Reflected, Outcome> {
+        reflected: &mut Reflected,
+    ) -> Result<(), Refusal> {
         let served = host.destination(&room.datagram.destination);
         if served & destination::ECHO == 0 {
-            return Err(Outcome::NotOurs);
+            return Err(Refusal::NOT_OURS);
         }
         room.datagram.protocol = u32::from(self.protocol);
         if self.fragment == Fragment::Later && !host.knows_fragments(&room.datagram) {
-            return Err(Outcome::Passed(Counter::PassedFragment));
+            return Err(Refusal::passed(Counter::PassedFragment));
         }
-        let answer = self.answer_transport(host, frame, room, served);
+        let answer = self.answer_transport(host, frame, room, served, reflected);
         if self.fragment == Fragment::First {
             match answer {
-                Ok(_) => host.remember_fragments(&room.datagram),
+                Ok(()) => host.remember_fragments(&room.datagram),
                 Err(_) => host.forget_fragments(&room.datagram),
             }
         }
@@ -260,7 +262,8 @@ impl Datagram {
         frame: &mut F,
         room: &mut Room,
         served: u32,
-    ) -> Result<Reflected, Outcome> {
+        reflected: &mut Reflected,
+    ) -> Result<(), Refusal> {
         let plan = self.plan(host, frame, &mut room.segment, served)?;
         let payload_start = self.transport + plan.header_length as u32;
         if self.end > frame.length() || payload_start > self.end {
@@ -268,22 +271,31 @@ impl Datagram {
         }
         self.check(host, frame, room, plan.ports)?;
 
-        let mut payload = self.end - payload_start;
-        let mut finish = Finish::default();
-        let mut event = None;
+        let payload = self.end - payload_start;
+        reflected.packets = plan.counter;
+        reflected.bytes = payload;
         let mut stored = 0;
+        let mut cut = 0;
         let mut edit = Edit::default();
         if plan.header_length != 0 {
             if self.protocol == protocol::TCP {
-                event = self.answer_tcp(host, room, payload, plan.header_length, &mut edit)?;
+                let event = self.answer_tcp(host, room, payload, plan.header_length, &mut edit)?;
+                reflected.event = event;
                 if event == Some(Counter::Handshakes) && payload != 0 {
                     // Data in a SYN is not acknowledged, so it comes again behind the handshake (RFC 9293
-                    // section 3.4, RFC 7413 section 4.2.2).
-                    payload = 0;
-                    finish.cut = Some(Cut { network: self.network, transport: self.transport, payload });
+                    // section 3.4, RFC 7413 section 4.2.2). What was damaged must not get a right checksum, so
+                    // that is corrected and not made anew.
+                    let sum = sum(frame, room, payload_start, self.end)
+                        .ok_or(Refusal::consumed(Counter::DroppedFlags))?;
+                    edit.replace(u64::from(sum), 0);
+                    cut = payload;
+                    reflected.bytes = 0;
+                    reflected.cut = payload_start;
+                    reflected.pseudo_difference = self.length_difference(payload);
+                    reflected.unbalanced = sum;
                 }
-                let offset = self.transport + Tcp::CHECKSUM_OFFSET as u32;
-                finish.checksum = Some((offset, edit.difference()));
+                reflected.checksum = self.transport + Tcp::CHECKSUM_OFFSET as u32;
+                reflected.difference = edit.difference();
             }
             if plan.ports {
                 let ports = &mut room.segment.ports;
@@ -294,17 +306,18 @@ impl Datagram {
                 let old = message.kind_word();
                 message.kind = if self.v4 { icmp::ECHO_REPLY } else { icmp::ECHO_REPLY_V6 };
                 edit.replace(old, message.kind_word());
-                let offset = self.transport + Icmp::CHECKSUM_OFFSET as u32;
-                finish.checksum = Some((offset, edit.difference()));
+                reflected.checksum = self.transport + Icmp::CHECKSUM_OFFSET as u32;
+                reflected.difference = edit.difference();
                 stored = 1;
             }
         }
-        finish.unbalanced = self.turn(host, frame, room).ok_or(UNWRITABLE)?;
+        let turned = self.turn(host, frame, room, cut).ok_or(UNWRITABLE)?;
+        reflected.unbalanced = checksum::add(reflected.unbalanced, turned);
         let stored = host.forget(stored as u32) as usize;
         if stored != 0 && !frame.store_part(self.transport, &room.segment, stored) {
             return Err(UNWRITABLE);
         }
-        Ok(Reflected { traffic: Some((plan.counter, payload)), event, finish })
+        Ok(())
     }
 
     /// Reads the transport header, of TCP with its options, and says what is to be done with it.
@@ -315,7 +328,7 @@ impl Datagram {
         frame: &F,
         segment: &mut SegmentHeader,
         served: u32,
-    ) -> Result<Plan, Outcome> {
+    ) -> Result<Plan, Refusal> {
         let (wanted, counter, mut header_length) = match (self.protocol, self.v4) {
             (protocol::TCP, true) => (protocols::TCP, Counter::Tcp4Packets, Tcp::LENGTH),
             (protocol::TCP, false) => (protocols::TCP, Counter::Tcp6Packets, Tcp::LENGTH),
@@ -323,25 +336,25 @@ impl Datagram {
             (protocol::UDP, false) => (protocols::UDP, Counter::Udp6Packets, Udp::LENGTH),
             (protocol::ICMP, true) => (protocols::ICMP, Counter::Icmp4Packets, size_of::<Icmp>()),
             (protocol::ICMPV6, false) => (protocols::ICMP, Counter::Icmp6Packets, size_of::<Icmp>()),
-            _ => return Err(Outcome::NotOurs),
+            _ => return Err(Refusal::NOT_OURS),
         };
         let ports = wanted != protocols::ICMP;
-        let is_ping = !ports && served & destination::VIRTUAL != 0;
+        let is_ping = H::WIRE && !ports && served & destination::VIRTUAL != 0;
         if host.protocols() & wanted == 0 && !is_ping {
-            return Err(Outcome::NotOurs);
+            return Err(Refusal::NOT_OURS);
         }
         if self.fragment == Fragment::Later {
             return Ok(Plan { counter, ports: false, header_length: 0 });
         }
-        load(frame, self.transport, &mut segment.ports).ok_or(Outcome::NotOurs)?;
+        load(frame, self.transport, &mut segment.ports).ok_or(Refusal::NOT_OURS)?;
         if !ports {
             let [kind, code] = segment.ports.source.0;
             let request = if self.v4 { icmp::ECHO_REQUEST } else { icmp::ECHO_REQUEST_V6 };
             if kind != request || code != 0 {
-                return Err(Outcome::NotOurs);
+                return Err(Refusal::NOT_OURS);
             }
         } else if !serves(host, segment.ports.destination.get()) {
-            return Err(Outcome::NotOurs);
+            return Err(Refusal::NOT_OURS);
         }
         if self.protocol == protocol::TCP {
             header_length = load_tcp(frame, self.transport, segment).ok_or(MALFORMED)?;
@@ -357,30 +370,30 @@ impl Datagram {
         frame: &F,
         room: &Room,
         has_ports: bool,
-    ) -> Result<(), Outcome> {
+    ) -> Result<(), Refusal> {
         let Room { datagram, ethernet, segment: SegmentHeader { ports, .. }, .. } = room;
         let own_source = datagram.source == datagram.destination;
         if !H::WIRE {
             let itself = has_ports && own_source && ports.source == ports.destination;
-            return if itself { Err(Outcome::Passed(Counter::PassedOwnSource)) } else { Ok(()) };
+            return if itself { Err(Refusal::passed(Counter::PassedOwnSource)) } else { Ok(()) };
         }
         if frame.audience() != Audience::Us {
-            return Err(Outcome::Passed(Counter::PassedFrame));
+            return Err(Refusal::passed(Counter::PassedFrame));
         }
         let answerable = host.link() != link::ETHERNET || ethernet.is_answerable();
         if !answerable || own_source || !host.answers(&datagram.source) {
-            return Err(Outcome::Consumed(Counter::DroppedSource));
+            return Err(Refusal::consumed(Counter::DroppedSource));
         }
         if has_ports {
             let source = ports.source.get();
             let endpoint =
                 serves(host, source) && host.destination(&datagram.source) & destination::ECHO != 0;
             if endpoint || self.protocol == protocol::UDP && is_responder(source) {
-                return Err(Outcome::Consumed(Counter::DroppedLoop));
+                return Err(Refusal::consumed(Counter::DroppedLoop));
             }
         }
         if self.hop_limit <= 1 {
-            return Err(Outcome::Consumed(Counter::DroppedTtl));
+            return Err(Refusal::consumed(Counter::DroppedTtl));
         }
         Ok(())
     }
@@ -395,45 +408,65 @@ impl Datagram {
         payload: u32,
         header_length: usize,
         edit: &mut Edit,
-    ) -> Result<Option<Counter>, Outcome> {
+    ) -> Result<Option<Counter>, Refusal> {
         let tcp = &mut room.segment.tcp;
         if tcp.flags & flag::RST != 0 {
-            return Err(Outcome::Consumed(Counter::Resets));
+            return Err(Refusal::consumed(Counter::Resets));
         }
         if !is_sensible(tcp.flags) {
-            return Err(Outcome::Consumed(Counter::DroppedFlags));
+            return Err(Refusal::consumed(Counter::DroppedFlags));
         }
         let is_syn = tcp.flags & flag::SYN != 0;
         if is_syn && self.fragment != Fragment::All {
-            return Err(Outcome::Passed(Counter::PassedFragment));
+            return Err(Refusal::passed(Counter::PassedFragment));
         }
         let length = header_length - Tcp::LENGTH;
         let mut options = Options { bytes: &mut room.segment.options, length, places: &mut room.options };
         options.find();
         if is_syn {
             let overhead = self.transport - self.network + Tcp::LENGTH as u32;
-            segment::answer_syn::<H>(tcp, &mut options, host.mtu().saturating_sub(overhead), edit);
+            segment::answer_syn(host, tcp, &mut options, host.mtu().saturating_sub(overhead), edit);
             return Ok(Some(Counter::Handshakes));
         }
         let established = Established { payload, whole: self.fragment == Fragment::All };
-        let event = established.answer::<H>(tcp, edit).map_err(Outcome::Consumed)?;
+        let event = established.answer::<H>(tcp, edit).map_err(Refusal::consumed)?;
         options.echo_timestamp(edit);
         Ok(event)
     }
 
-    /// Exchanges the addresses, and on the wire takes one off the time to live. Returns the change of the sum
-    /// over the whole packet.
+    /// By how much the pseudo header changes if the packet gets `cut` bytes shorter.
     #[inline(always)]
-    fn turn<H: Host, F: Frame>(&self, host: &H, frame: &mut F, room: &mut Room) -> Option<u32> {
+    fn length_difference(&self, cut: u32) -> u32 {
+        let length = self.end - self.transport;
+        let mut edit = Edit::default();
+        edit.replace(Be16::new(length as u16).word(), Be16::new((length - cut) as u16).word());
+        edit.difference()
+    }
+
+    /// Exchanges the addresses, on the wire takes one off the time to live, and takes `cut` bytes off the length.
+    /// Returns the change of the sum over the whole packet.
+    #[inline(always)]
+    fn turn<H: Host, F: Frame>(&self, host: &H, frame: &mut F, room: &mut Room, cut: u32) -> Option<u32> {
         if H::WIRE && host.link() == link::ETHERNET {
             room.ethernet.turn();
             frame.store(0, &room.ethernet).then_some(())?;
         }
-        let (unbalanced, length) = if self.v4 {
-            (view::<_, Ipv4>(&mut room.network).turn(H::WIRE), size_of::<Ipv4>())
+        let (mut unbalanced, length);
+        if self.v4 {
+            let header: &mut Ipv4 = view(&mut room.network);
+            unbalanced = header.turn(H::WIRE);
+            length = size_of::<Ipv4>();
+            if cut != 0 {
+                header.shorten(cut);
+            }
         } else {
-            (view::<_, Ipv6>(&mut room.network).turn(H::WIRE), size_of::<Ipv6>())
-        };
+            let header: &mut Ipv6 = view(&mut room.network);
+            unbalanced = header.turn(H::WIRE);
+            length = size_of::<Ipv6>();
+            if cut != 0 {
+                unbalanced = checksum::add(unbalanced, header.shorten(cut));
+            }
+        }
         frame.store_part(self.network, &room.network, length).then_some(unbalanced)
     }
 }
@@ -444,11 +477,12 @@ pub(crate) fn load<T: Header>(frame: &impl Frame, offset: u32, to: &mut T) -> Op
     frame.load(offset, to).then_some(())
 }
 
-/// Copies the TCP header at `offset`. Returns its length in bytes; `None` if it is malformed, or the frame ends
-/// before.
+/// Copies the TCP header at `offset`, with zeros behind it. Returns its length in bytes; `None` if it is malformed,
+/// or the frame ends before.
 #[inline(always)]
 fn load_tcp<F: Frame>(frame: &F, offset: u32, segment: &mut SegmentHeader) -> Option<usize> {
     load(frame, offset, view::<_, [u8; Tcp::LENGTH]>(segment))?;
+    segment.clear_options();
     let length = segment.tcp.header_length();
     if length < Tcp::LENGTH || !frame.load_part(offset, segment, length) {
         return None;
@@ -456,56 +490,38 @@ fn load_tcp<F: Frame>(frame: &F, offset: u32, segment: &mut SegmentHeader) -> Op
     Some(length)
 }
 
-/// Edits a segment to end where `cut` says; the frame is still to be cut there. Returns the length of what is
-/// left of the frame in bytes.
-///
-/// A checksum that a device, or nobody on loopback, is to complete is the sum of the pseudo header alone (Linux
-/// CHECKSUM_PARTIAL). Nothing but the value tells: a complete checksum that happens to equal it, one in 65,536, is
-/// taken for that, and the client drops the segment: a SYN is repeated, and a segment that was sent twice is not
-/// missed.
+/// The sum of the bytes from `start` to `end`; `None` if these are more than a packet mostly has.
 #[inline(always)]
-pub fn cut<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room, cut: &Cut) -> Option<u32> {
-    let Cut { network, transport, payload } = *cut;
-    let header_length = load_tcp(frame, transport, &mut room.segment)?;
-    let payload_start = transport + host.forget(header_length as u32);
-    let end = payload_start + payload;
-    let mut sum = 0;
-    if payload != 0 {
-        let byte: &mut [u8; 1] = view(&mut room.options);
-        load(frame, payload_start, byte)?;
-        sum = Be16([byte[0], 0]).word();
+fn sum<F: Frame>(frame: &F, room: &mut Room, start: u32, end: u32) -> Option<u32> {
+    room.walk.offset = start;
+    room.sum = 0;
+    let _ = six_sum_steps(frame, room, end) && six_sum_steps(frame, room, end);
+    (room.walk.offset == end).then_some(room.sum)
+}
+
+#[inline(always)]
+fn six_sum_steps<F: Frame>(frame: &F, room: &mut Room, end: u32) -> bool {
+    sum_step(frame, room, end)
+        && sum_step(frame, room, end)
+        && sum_step(frame, room, end)
+        && sum_step(frame, room, end)
+        && sum_step(frame, room, end)
+        && sum_step(frame, room, end)
+}
+
+/// Adds the next chunk to the sum. Returns whether another may follow.
+#[inline(never)]
+fn sum_step<F: Frame>(frame: &F, room: &mut Room, end: u32) -> bool {
+    let Room { walk, chunk, sum, .. } = room;
+    let left = end.wrapping_sub(walk.offset);
+    let length = left.min(CHUNK as u32);
+    for word in chunk.as_chunks_mut::<8>().0 {
+        *word = [0; 8];
     }
-    load(frame, network, view::<_, Ipv4>(&mut room.network))?;
-    let (addresses, old_end);
-    if room.network[0] >> 4 == 4 {
-        let ip: &mut Ipv4 = view(&mut room.network);
-        addresses = ip.source.word() + ip.destination.word();
-        old_end = network + u32::from(ip.total_length.get());
-        let length = Be16::new((end - network) as u16);
-        let mut edit = Edit::default();
-        edit.replace(ip.total_length.word(), length.word());
-        ip.checksum = edit.apply(ip.checksum);
-        ip.total_length = length;
-        frame.store(network, ip).then_some(())?;
-    } else {
-        let ip: &mut Ipv6 = view(&mut room.network);
-        load(frame, network, ip)?;
-        addresses = address::sum(&ip.source) + address::sum(&ip.destination);
-        let behind = network + size_of::<Ipv6>() as u32;
-        old_end = behind + u32::from(ip.payload_length.get());
-        ip.payload_length = Be16::new((end - behind) as u16);
-        frame.store(network, ip).then_some(())?;
+    if !frame.load_part(walk.offset, chunk, length as usize) {
+        return false;
     }
-    let with_length = |end: u32| {
-        addresses + Be16::new(u16::from(protocol::TCP)).word() + Be16::new((end - transport) as u16).word()
-    };
-    let old = room.segment.tcp.checksum;
-    room.segment.tcp.checksum = Be16::new(0);
-    let new = if checksum::fold_16(with_length(old_end)).to_ne_bytes() == old.0 {
-        Be16(checksum::fold_16(with_length(end)).to_ne_bytes())
-    } else {
-        checksum::finish(with_length(end) + sum + room.segment.sum(header_length))
-    };
-    room.segment.tcp.checksum = new;
-    frame.store(transport + Tcp::CHECKSUM_OFFSET as u32, &new).then_some(end)
+    *sum = frame.sum(chunk, *sum);
+    walk.offset += length;
+    length != left
 }

@@ -1,10 +1,13 @@
 //! Whole conversations of a small TCP client with the rules, over a channel that loses, delays, repeats and
 //! reorders packets.
 //!
-//! The channel drops whole packets only. A segment alone is acknowledged in its own echo, which is safe as
-//! long as a client that takes the acknowledgment takes the payload too; so the client here may refuse only
-//! what lies outside the window it announced, and to do even that it takes the acknowledgment first, as
-//! RFC 9293 section 3.10.7.4 has it for a closed window.
+//! On loopback the channel drops whole packets only. A segment alone is acknowledged in its own echo, which
+//! is safe as long as a client that takes the acknowledgment takes the payload too; so the client here may
+//! refuse only what lies outside the window it announced, and to do even that it takes the acknowledgment
+//! first, as RFC 9293 section 3.10.7.4 has it for a closed window.
+//!
+//! On the wire nothing is acknowledged in advance, so there the channel changes bits, too, and the client may
+//! forget any payload whose acknowledgment it took.
 
 mod support;
 
@@ -51,14 +54,19 @@ struct Channel {
     loss: usize,
     repeats: usize,
     jitter: usize,
+    /// How often a bit changes.
+    noise: usize,
+    /// How often the client has no memory for a payload.
+    dropped: usize,
 }
 
-const PERFECT: Channel = Channel { loss: 0, repeats: 0, jitter: 1 };
+const PERFECT: Channel = Channel { loss: 0, repeats: 0, jitter: 1, noise: 0, dropped: 0 };
 
 /// The client. Places in both streams are counted from their first byte, and a FIN counts as one byte.
 struct Client {
     habits: Habits,
     route: Route,
+    on_wire: bool,
     stream: Vec<u8>,
     written: u64,
     server_isn: Option<u32>,
@@ -79,12 +87,13 @@ struct Client {
 }
 
 impl Client {
-    fn new(habits: Habits, route: &Route) -> Self {
+    fn new(habits: Habits, route: &Route, on_wire: bool) -> Self {
         let mut random = Random(u64::from(habits.isn) + habits.bytes);
         Self {
             stream: (0..habits.bytes).map(|_| random.byte()).collect(),
             habits,
             route: route.clone(),
+            on_wire,
             written: 0,
             server_isn: None,
             acknowledged: 0,
@@ -204,7 +213,8 @@ impl Client {
         Tcp { sequence: self.habits.isn, window, options, ..Tcp::new(&self.route, SYN) }.frame()
     }
 
-    fn receive(&mut self, frame: &[u8], now: u64) {
+    /// Takes a frame, of its payload perhaps only the acknowledgment.
+    fn receive(&mut self, frame: &[u8], takes_payload: bool, now: u64) {
         assert_eq!(checksum_is_right(frame), Some(true));
         let tcp = TcpSlice::from_slice(&frame[self.route.headers()..]).unwrap();
         assert!(!tcp.rst());
@@ -213,11 +223,13 @@ impl Client {
             if let TcpOptionElement::Timestamp(value, echo) = option {
                 assert_eq!(value, echo);
             }
-            assert_ne!(option, &TcpOptionElement::SelectiveAcknowledgementPermitted);
         }
         if tcp.syn() {
             assert!(tcp.ack() && tcp.acknowledgment_number() == self.habits.isn.wrapping_add(1));
             assert!(options.contains(&TcpOptionElement::WindowScale(self.habits.scale)));
+            // On loopback the blocks would name places in the other sequence space.
+            let sack = options.contains(&TcpOptionElement::SelectiveAcknowledgementPermitted);
+            assert_eq!(sack, self.on_wire);
             if self.server_isn.is_none() {
                 self.server_isn = Some(tcp.sequence_number());
                 self.allowed = u64::from(tcp.window_size());
@@ -252,7 +264,7 @@ impl Client {
             self.allowed_by = (start, acknowledgment);
             self.allowed = acknowledgment + (u64::from(tcp.window_size()) << self.habits.scale);
         }
-        if end > start {
+        if end > start && takes_payload {
             self.take(start, tcp.payload(), tcp.fin());
             let delay = if start == expected { DELAYED_ACK } else { 0 };
             self.acknowledge_at = Some(self.acknowledge_at.unwrap_or(now + delay).min(now + delay));
@@ -304,12 +316,23 @@ fn probe_below(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
+/// Changes a bit behind the Ethernet header.
+fn disturb(random: &mut Random, frame: &mut [u8]) {
+    let place = ETHERNET + random.below(frame.len() - ETHERNET);
+    frame[place] ^= 1 << random.below(8);
+}
+
+/// Whether a client would look at what is in `frame`.
+fn is_sound(frame: &[u8]) -> bool {
+    checksum_is_right(frame) == Some(true) && header_checksum_is_right(&frame[ETHERNET..]) != Some(false)
+}
+
 /// Runs a conversation to its end, and until no packet is under way. Returns how many ticks the first took.
 #[track_caller]
-fn converse(habits: &Habits, channel: Channel, seed: u64) -> u64 {
-    let server = Server::usual();
+fn converse<const WIRE: bool>(habits: &Habits, channel: Channel, seed: u64) -> u64 {
+    let server = Server::<WIRE>::usual();
     let mut random = Random(seed);
-    let mut client = Client::new(habits.clone(), &routes()[(seed % 2) as usize]);
+    let mut client = Client::new(habits.clone(), &routes()[(seed % 2) as usize], WIRE);
     let mut under_way: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
     let (mut number, mut done) = (0_u64, None);
     for now in 0..400_000 {
@@ -317,20 +340,36 @@ fn converse(habits: &Habits, channel: Channel, seed: u64) -> u64 {
             && entry.key().0 <= now
         {
             let frame = entry.remove();
-            client.receive(&frame, now);
+            if channel.noise == 0 || is_sound(&frame) {
+                client.receive(&frame, !random.chance(channel.dropped), now);
+            }
         }
         client.work(now);
-        for frame in client.send(now) {
+        for mut frame in client.send(now) {
             if random.chance(channel.loss) {
                 continue;
             }
-            let mut answer = frame;
-            let Outcome::Reflected(reflected) = run(&server, &mut answer) else { panic!("not reflected") };
-            finish(&mut answer, &reflected);
-            for _ in 0..1 + usize::from(random.chance(channel.repeats)) {
-                if !random.chance(channel.loss) {
-                    number += 1;
-                    under_way.insert((now + 1 + random.below(channel.jitter) as u64, number), answer.clone());
+            let noisy = random.chance(channel.noise);
+            if noisy {
+                disturb(&mut random, &mut frame);
+            }
+            let Outcome::Reflected(reflected) = run(&server, &mut frame) else {
+                assert!(noisy, "not reflected");
+                continue;
+            };
+            finish(&mut frame, &reflected);
+            for _ in 0..1 + usize::from(reflected.twice) {
+                let mut answer = frame.clone();
+                // Not in both directions: no checksum finds each pair of bits.
+                if !noisy && random.chance(channel.noise) {
+                    disturb(&mut random, &mut answer);
+                }
+                for _ in 0..1 + usize::from(random.chance(channel.repeats)) {
+                    if !random.chance(channel.loss) {
+                        number += 1;
+                        let arrival = now + 1 + random.below(channel.jitter) as u64;
+                        under_way.insert((arrival, number), answer.clone());
+                    }
                 }
             }
         }
@@ -348,12 +387,18 @@ fn converse(habits: &Habits, channel: Channel, seed: u64) -> u64 {
     panic!("{habits:?} {channel:?}: {} of {} came back, {done:?}", client.received.len(), client.end());
 }
 
+/// On loopback and on the wire. Returns how many ticks the longer one took.
+#[track_caller]
+fn converse_everywhere(habits: &Habits, channel: Channel, seed: u64) -> u64 {
+    converse::<false>(habits, channel, seed).max(converse::<true>(habits, channel, seed))
+}
+
 #[test]
 fn stream_comes_back_over_a_perfect_channel() {
     for scale in [0, 1, 7, 14] {
         for bytes in [0, 1, 1399, 1400, 1401, 200_000] {
             for seed in 0..2 {
-                let ticks = converse(&Habits { bytes, scale, ..BULK }, PERFECT, seed);
+                let ticks = converse_everywhere(&Habits { bytes, scale, ..BULK }, PERFECT, seed);
                 // It never waits for a retransmission.
                 assert!(ticks < 30 + bytes / 5_000 + 2 * DELAYED_ACK, "{ticks} ticks for {bytes} bytes");
             }
@@ -365,7 +410,7 @@ fn stream_comes_back_over_a_perfect_channel() {
 fn stream_comes_back_in_spite_of_loss() {
     for loss in [1, 5, 20] {
         for seed in 0..6 {
-            converse(&BULK, Channel { loss, ..PERFECT }, seed);
+            converse_everywhere(&BULK, Channel { loss, ..PERFECT }, seed);
         }
     }
 }
@@ -373,8 +418,8 @@ fn stream_comes_back_in_spite_of_loss() {
 #[test]
 fn stream_comes_back_in_spite_of_reordering_and_repetition() {
     for seed in 0..6 {
-        converse(&BULK, Channel { loss: 0, repeats: 10, jitter: 12 }, seed);
-        converse(&BULK, Channel { loss: 5, repeats: 5, jitter: 30 }, seed);
+        converse_everywhere(&BULK, Channel { repeats: 10, jitter: 12, ..PERFECT }, seed);
+        converse_everywhere(&BULK, Channel { loss: 5, repeats: 5, jitter: 30, ..PERFECT }, seed);
     }
 }
 
@@ -383,8 +428,8 @@ fn slow_reader_with_a_small_buffer_is_never_sent_too_much() {
     for (scale, buffer) in [(0, 3_000), (0, 700), (2, 10_000), (7, 5_000)] {
         for seed in 0..4 {
             let habits = Habits { bytes: 40_000, scale, buffer, read: 150, ..BULK };
-            converse(&habits, PERFECT, seed);
-            converse(&habits, Channel { loss: 5, repeats: 2, jitter: 5 }, seed);
+            converse_everywhere(&habits, PERFECT, seed);
+            converse_everywhere(&habits, Channel { loss: 5, repeats: 2, jitter: 5, ..PERFECT }, seed);
         }
     }
 }
@@ -393,9 +438,9 @@ fn slow_reader_with_a_small_buffer_is_never_sent_too_much() {
 fn closed_window_opens_again() {
     for seed in 0..4 {
         let habits = Habits { bytes: 100_000, buffer: 20_000, read_from: 1_000, ..BULK };
-        converse(&habits, PERFECT, seed);
+        converse_everywhere(&habits, PERFECT, seed);
         // The announcement of the open window may be what gets lost.
-        converse(&habits, Channel { loss: 20, ..PERFECT }, seed);
+        converse_everywhere(&habits, Channel { loss: 20, ..PERFECT }, seed);
     }
 }
 
@@ -403,13 +448,47 @@ fn closed_window_opens_again() {
 fn small_messages_come_back_in_spite_of_loss() {
     for (nagle, seed) in [(false, 1), (true, 2), (false, 3), (true, 4)] {
         let habits = Habits { bytes: 6_400, message: Some(64), nagle, ..BULK };
-        converse(&habits, Channel { loss: 10, repeats: 5, jitter: 4 }, seed);
+        converse_everywhere(&habits, Channel { loss: 10, repeats: 5, jitter: 4, ..PERFECT }, seed);
     }
 }
 
 #[test]
 fn message_of_a_client_with_nagle_waits_for_no_timer() {
     let habits = Habits { bytes: 12_800, message: Some(128), nagle: true, ..BULK };
-    let ticks = converse(&habits, PERFECT, 0);
+    let ticks = converse::<false>(&habits, PERFECT, 0);
     assert!(ticks < 100 * 4, "{ticks} ticks for 100 messages");
+    // On the wire those wait that are not nudged: the first two, and three that test whether the client
+    // waits.
+    for seed in 0..2 {
+        let ticks = converse::<true>(&habits, PERFECT, seed);
+        assert!(ticks < 100 * 4 + 5 * DELAYED_ACK, "{ticks} ticks for 100 messages");
+    }
+}
+
+#[test]
+fn stream_comes_back_over_the_wire_in_spite_of_noise_and_want_of_memory() {
+    for seed in 0..6 {
+        for channel in [
+            Channel { noise: 5, ..PERFECT },
+            Channel { dropped: 20, ..PERFECT },
+            Channel { loss: 5, repeats: 5, jitter: 30, noise: 3, dropped: 5 },
+        ] {
+            converse::<true>(&BULK, channel, seed);
+            let slow = Habits { bytes: 40_000, scale: 2, buffer: 10_000, read: 150, ..BULK };
+            converse::<true>(&slow, channel, seed);
+        }
+    }
+}
+
+#[test]
+fn small_messages_come_back_over_the_wire_in_spite_of_noise_and_want_of_memory() {
+    for seed in 0..12 {
+        for (message, nagle) in [(1, true), (2, true), (64, true), (64, false)] {
+            let habits = Habits { bytes: 200 * message, message: Some(message), nagle, ..BULK };
+            converse::<true>(&habits, Channel { dropped: 10, ..PERFECT }, seed);
+            converse::<true>(&habits, Channel { noise: 5, ..PERFECT }, seed);
+            let channel = Channel { loss: 5, repeats: 5, jitter: 4, noise: 3, dropped: 5 };
+            converse::<true>(&habits, channel, seed);
+        }
+    }
 }

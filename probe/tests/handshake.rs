@@ -3,7 +3,6 @@
 mod support;
 
 use probe::abi::Counter;
-use probe::reflect::Finish;
 use support::golden::*;
 use support::*;
 
@@ -12,7 +11,7 @@ fn assert_syn_ack(options: &[u8], scale: u32, answered: &[u8]) {
     for route in routes() {
         let syn = syn(&route, options);
         let answer = syn_ack(&syn, scale, answered);
-        assert_answer(&Server::usual(), &syn, &answer, Some(Counter::Handshakes));
+        assert_answer(&Loopback::usual(), &syn, &answer, Some(Counter::Handshakes));
     }
 }
 
@@ -105,7 +104,7 @@ fn flags_of_a_handshake_are_exactly_syn_and_ack() {
             for accurate_ecn in [false, true] {
                 let syn = Tcp { flags, accurate_ecn, urgent: 77, ..syn(&route, &[2, 4, 5, 0]) };
                 let answer = syn_ack(&syn, 0, &[2, 4, 5, 0]);
-                assert_answer(&Server::usual(), &syn, &answer, Some(Counter::Handshakes));
+                assert_answer(&Loopback::usual(), &syn, &answer, Some(Counter::Handshakes));
             }
         }
     }
@@ -115,7 +114,7 @@ fn flags_of_a_handshake_are_exactly_syn_and_ack() {
 fn acknowledgment_number_of_a_syn_means_nothing() {
     for route in routes() {
         let syn = Tcp { acknowledgment: 0xdead_beef, sequence: u32::MAX, ..syn(&route, &[]) };
-        assert_answer(&Server::usual(), &syn, &syn_ack(&syn, 0, &[]), Some(Counter::Handshakes));
+        assert_answer(&Loopback::usual(), &syn, &syn_ack(&syn, 0, &[]), Some(Counter::Handshakes));
     }
 }
 
@@ -137,7 +136,7 @@ fn mss_fits_the_way_back() {
         (&options, 1500, 1453, 1452),
     ] {
         let syn = syn(route, &mss(offered));
-        let server = Server { mtu, ..Server::usual() };
+        let server = Server { mtu, ..Loopback::usual() };
         assert_answer(&server, &syn, &syn_ack(&syn, 0, &mss(answered)), Some(Counter::Handshakes));
     }
 }
@@ -153,13 +152,11 @@ fn syn_with_data_is_answered_without() {
                 let payload = (0..length).map(|n| (n * 3 + 5) as u8).collect();
                 let syn = Tcp { payload, ..syn(&route, options) };
                 let answer = syn_ack(&syn, scale, answered);
-                assert_answer(&Server::usual(), &syn, &answer, Some(Counter::Handshakes));
-                let (reflected, _) = echo(&Server::usual(), &syn.frame());
-                assert_eq!(reflected.finish, Finish::Trim(answer.headers() as u32));
+                assert_answer(&Loopback::usual(), &syn, &answer, Some(Counter::Handshakes));
             }
         }
     }
     let route = Route { options: vec![1; 40], ..Route::new(CLIENT_4, SERVER_4) };
     let syn = Tcp { payload: b"data".to_vec(), ..syn(&route, &options) };
-    assert_answer(&Server::usual(), &syn, &syn_ack(&syn, 7, &answered), Some(Counter::Handshakes));
+    assert_answer(&Loopback::usual(), &syn, &syn_ack(&syn, 7, &answered), Some(Counter::Handshakes));
 }

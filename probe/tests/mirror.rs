@@ -1,6 +1,6 @@
-//! The arithmetic of the mirror: sequence numbers, acknowledgments and windows.
+//! The arithmetic of the mirror: sequence numbers, acknowledgments and windows, on loopback and on the wire.
 
-use probe::mirror::{Segment, SequenceNumber, answer, initial_sequence};
+use probe::mirror::{Segment, SequenceNumber, answer, initial_sequence, mirrored};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -149,6 +149,37 @@ fn difference_of_no_scale_is_stray() {
     }
     assert!(answer(segment(0, 0xe7ff_ffff, 500), 0, false).is_some());
     assert!(answer(segment(0, 0xf800_0000, 500), 0, false).is_some());
+}
+
+#[test]
+fn nothing_changes_on_the_wire_but_what_would_be_a_probe() {
+    for (sequence, acknowledgment, length) in [
+        (1000, 1000, 0),
+        (1000, 1000, 100),
+        (1001, 1000, 0),
+        (998, 1000, 0),
+        (999, 1000, 1),
+        (0xffff_fff0, 0x10, 5),
+        (0x10, 0xffff_fff0, 5),
+    ] {
+        let segment = segment(sequence, acknowledgment, 65535);
+        assert_eq!(mirrored(segment, length), Some(segment));
+    }
+    assert_eq!(mirrored(segment(999, 1000, 0), 0), Some(segment(1000, 1000, 0)));
+    assert_eq!(mirrored(segment(0xffff_ffff, 0, 7), 0), Some(segment(0, 0, 7)));
+}
+
+#[test]
+fn numbers_on_the_wire_are_at_most_the_largest_window_apart() {
+    // RFC 7323 section 2.3.
+    for sequence in [0, 1000, 0xffff_fff0_u32] {
+        for (difference, ours) in
+            [(0x3fff_ffff, true), (0x4000_0000, false), (0xbfff_ffff, false), (0xc000_0000, true)]
+        {
+            let client = segment(sequence, sequence.wrapping_add(difference), 500);
+            assert_eq!(mirrored(client, 10).is_some(), ours, "{difference:#x}");
+        }
+    }
 }
 
 /// A client in the middle of its conversation, and the segment it sends.

@@ -3,79 +3,69 @@
 
 mod support;
 
-use probe::packet::Packet;
-use probe::reflect::{Finish, Outcome, reflect};
-use support::random::{Random, damage, segment_with};
+use probe::abi::{Counter, link, protocols};
+use probe::host::Audience;
+use probe::reflect::Outcome;
+use support::random::{Random, damage, datagram, segment};
 use support::*;
 
-/// Runs one packet of `length` bytes of which `frame` is the linear part. Returns whether it was reflected.
-#[track_caller]
-fn check(server: &Server, frame: &[u8], length: usize) -> bool {
-    let mut answer = frame.to_vec();
-    let outcome = reflect(server, Packet::new(&mut answer), length as u32);
-    let Outcome::Reflected(reflected) = outcome else {
-        assert_eq!(answer, frame, "{outcome:?} changed a byte");
-        return false;
-    };
-    assert!((reflected.bytes as usize) < length);
-    match reflected.finish {
-        Finish::Nothing => {}
-        Finish::Checksum { offset, .. } => assert!(offset as usize + 2 <= frame.len()),
-        Finish::Trim(to) => assert!((to as usize) < length && reflected.bytes == 0),
+/// A host that answers all it can.
+fn server<const WIRE: bool>() -> Server<WIRE> {
+    let mut server = Server::usual();
+    server.protocols = protocols::TCP | protocols::UDP | protocols::ICMP;
+    if WIRE {
+        server.protocols |= protocols::NEIGHBOURS;
+        server.virtual_hosts =
+            vec![("203.0.113.0".parse().unwrap(), 24), ("2001:db8:5::".parse().unwrap(), 64)];
     }
-    if length == frame.len() {
-        finish(&mut answer, &reflected);
-        if checksum_is_right(frame) == Some(true) {
-            assert_eq!(checksum_is_right(&answer), Some(true), "\n{frame:02x?}\n{answer:02x?}");
+    server
+}
+
+/// Runs one packet. Returns whether it was reflected.
+#[track_caller]
+fn check<const WIRE: bool>(server: &Server<WIRE>, random: &mut Random, frame: &[u8]) -> bool {
+    let audience = [Audience::Us, Audience::Us, Audience::Many, Audience::Other][random.below(4)];
+    let mut answer = frame.to_vec();
+    let outcome = run_for(server, &mut answer, audience);
+
+    // Any other part of it in reach makes no difference.
+    let mut bytes = frame.to_vec();
+    let linear = random.below(frame.len().min(120) + 1);
+    let other = run_with(server, &mut Bytes { bytes: &mut bytes, linear, audience });
+    assert_eq!(sent_once(other), sent_once(outcome), "{linear} of {frame:02x?}");
+    assert_eq!(bytes, answer, "{linear} of {frame:02x?}");
+
+    let Outcome::Reflected(reflected) = outcome else { return false };
+    assert!((reflected.bytes as usize) < frame.len());
+    let network = if WIRE && server.link == link::NONE { Some(0) } else { network_offset(frame) };
+    finish(&mut answer, &reflected);
+    assert!(answer.len() <= frame.len());
+    if let Some(network) = network {
+        let (packet, answer) = (&frame[network..], &answer[network..]);
+        if packet_checksum_is_right(packet) == Some(true) {
+            assert_eq!(packet_checksum_is_right(answer), Some(true), "\n{packet:02x?}\n{answer:02x?}");
         }
-        if frame[12..14] == [8, 0] {
-            assert_eq!(header_checksum_is_right(&answer), header_checksum_is_right(frame));
-        }
+        assert_eq!(header_checksum_is_right(answer), header_checksum_is_right(packet));
     }
     true
 }
 
-fn header_checksum_is_right(frame: &[u8]) -> bool {
-    let length = usize::from(frame[ETHERNET] & 15) * 4;
-    let header = &frame[ETHERNET..ETHERNET + length];
-    etherparse::checksum::Sum16BitWords::new().add_slice(header).ones_complement() == 0
+/// An ARP request or a neighbour solicitation, for a virtual host.
+fn question(random: &mut Random) -> Vec<u8> {
+    if random.chance(50) {
+        let message =
+            [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 198, 51, 100, 9, 0, 0, 0, 0, 0, 0, 203, 0, 113];
+        return [&SERVER_MAC[..], &CLIENT_MAC, &[8, 6], &message, &[random.byte()]].concat();
+    }
+    let route = Route { hops: 255, ..Route::new(CLIENT_6, "2001:db8:5::77") };
+    let target = [0x20, 1, 0x0d, 0xb8, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, random.byte()];
+    let option = &[1, 1, 2, 0, 0, 0, 0, 2][..if random.chance(70) { 8 } else { 0 }];
+    route.frame(ICMPV6, &[&[135, 0, 0x12, 0x34, 0, 0, 0, 0][..], &target, option].concat())
 }
 
-fn route(random: &mut Random) -> Route {
-    let [v4, v6] = routes();
-    let mut route = if random.chance(50) { v4 } else { v6 };
-    route.from.set_port(random.number() as u16);
-    let words = if random.chance(70) { 0 } else { random.below(11) };
-    route.options = random.bytes(words * 4);
-    route
-}
-
-/// A valid segment with random fields.
-fn segment(random: &mut Random) -> Tcp {
-    let flags =
-        [SYN, SYN | ECE | CWR, ACK, ACK | PSH, FIN | ACK, ACK, ACK | PSH, random.byte()][random.below(8)];
-    let length = [0, 0, 1, 3, random.below(64), random.below(1500)][random.below(6)];
-    let payload = random.bytes(length);
-    let route = route(random);
-    segment_with(random, &route, flags, payload)
-}
-
-fn datagram(random: &mut Random) -> Vec<u8> {
-    let length = random.below(64);
-    let payload = random.bytes(length);
-    udp(&route(random), &payload)
-}
-
-/// A complete checksum that equals the sum of the pseudo header is taken for the latter when data is cut off a
-/// SYN: see `Datagram::trim`.
-fn is_ambiguous(segment: &Tcp) -> bool {
-    segment.flags & SYN != 0 && segment.frame() == segment.partial()
-}
-
-#[test]
-fn random_bytes_are_never_changed_by_half() {
-    let (server, mut random) = (Server::usual(), Random(1));
-    for _ in 0..100_000 {
+fn random_bytes_are_never_changed_by_half<const WIRE: bool>(link: u32) {
+    let (server, mut random) = (Server { link, ..server::<WIRE>() }, Random(1));
+    for _ in 0..50_000 {
         let length = random.below(160);
         let mut frame = random.bytes(length);
         // Mostly something that looks like IP at first.
@@ -86,47 +76,109 @@ fn random_bytes_are_never_changed_by_half() {
             let extension = [0, 43, 44, 51, 60, transport][random.below(6)];
             frame[if v4 { 23 } else { 20 }] = if random.chance(70) { transport } else { extension };
         }
-        let more = if random.chance(50) { 0 } else { random.below(200_000) };
-        check(&server, &frame, length + more);
+        check(&server, &mut random, &frame);
     }
 }
 
 #[test]
-fn random_fields_keep_a_right_checksum_right() {
-    let (server, mut random) = (Server::usual(), Random(2));
+fn random_bytes_are_never_changed_by_half_on_loopback() {
+    random_bytes_are_never_changed_by_half::<false>(link::ETHERNET);
+}
+
+#[test]
+fn random_bytes_are_never_changed_by_half_on_the_wire() {
+    random_bytes_are_never_changed_by_half::<true>(link::ETHERNET);
+    random_bytes_are_never_changed_by_half::<true>(link::NONE);
+}
+
+/// Of 80,000 valid packets at least `least` are reflected.
+fn random_fields_keep_a_right_checksum_right<const WIRE: bool>(link: u32, least: usize) {
+    let (server, mut random) = (Server { link, ..server::<WIRE>() }, Random(2));
     let mut reflected = 0;
-    for _ in 0..60_000 {
-        let segment = segment(&mut random);
-        if is_ambiguous(&segment) {
-            continue;
+    for number in 0..80_000 {
+        let mut frame = if number % 4 == 0 { datagram(&mut random) } else { segment(&mut random).frame() };
+        assert_ne!(checksum_is_right(&frame), Some(false));
+        if server.link == link::NONE {
+            let Some(network) = network_offset(&frame) else { continue };
+            frame.drain(..network);
         }
-        let frame = segment.frame();
-        assert_eq!(checksum_is_right(&frame), Some(true));
-        reflected += usize::from(check(&server, &frame, frame.len()));
+        reflected += usize::from(check(&server, &mut random, &frame));
     }
-    for _ in 0..20_000 {
-        let frame = datagram(&mut random);
-        assert_eq!(checksum_is_right(&frame), Some(true));
-        assert!(check(&server, &frame, frame.len()));
-    }
-    assert!(reflected > 45_000, "only {reflected}");
+    assert!(reflected > least, "only {reflected}");
 }
 
 #[test]
-fn broken_packets_are_answered_whole_or_not_at_all() {
-    let (server, mut random) = (Server::usual(), Random(3));
+fn random_fields_keep_a_right_checksum_right_on_loopback() {
+    random_fields_keep_a_right_checksum_right::<false>(link::ETHERNET, 45_000);
+}
+
+#[test]
+fn random_fields_keep_a_right_checksum_right_on_the_wire() {
+    random_fields_keep_a_right_checksum_right::<true>(link::ETHERNET, 10_000);
+    random_fields_keep_a_right_checksum_right::<true>(link::NONE, 10_000);
+}
+
+fn broken_packets_are_answered_whole_or_not_at_all<const WIRE: bool>(link: u32, least: usize) {
+    let (server, mut random) = (Server { link, ..server::<WIRE>() }, Random(3));
     let mut reflected = 0;
-    for _ in 0..120_000 {
-        let mut frame = if random.chance(80) { segment(&mut random).frame() } else { datagram(&mut random) };
+    for _ in 0..80_000 {
+        let mut frame = match random.below(10) {
+            0 => question(&mut random),
+            1 | 2 => datagram(&mut random),
+            _ => segment(&mut random).frame(),
+        };
+        if server.link == link::NONE {
+            frame.drain(..network_offset(&frame).unwrap_or(0));
+        }
         // Rather the headers than the payload.
         let limit = if random.chance(80) { 100 } else { frame.len() };
         damage(&mut random, &mut frame, limit);
-        let length = frame.len();
         if random.chance(30) {
-            frame.truncate(random.below(length));
+            frame.truncate(random.below(frame.len()));
         }
-        let length = if random.chance(50) { frame.len() } else { frame.len() + random.below(100_000) };
-        reflected += usize::from(check(&server, &frame, length));
+        if random.chance(30) {
+            let padding = random.below(20);
+            frame.extend(random.bytes(padding));
+        }
+        reflected += usize::from(check(&server, &mut random, &frame));
     }
-    assert!(reflected > 30_000, "only {reflected}");
+    assert!(reflected > least, "only {reflected}");
+}
+
+#[test]
+fn broken_packets_are_answered_whole_or_not_at_all_on_loopback() {
+    broken_packets_are_answered_whole_or_not_at_all::<false>(link::ETHERNET, 20_000);
+}
+
+#[test]
+fn broken_packets_are_answered_whole_or_not_at_all_on_the_wire() {
+    broken_packets_are_answered_whole_or_not_at_all::<true>(link::ETHERNET, 5_000);
+    broken_packets_are_answered_whole_or_not_at_all::<true>(link::NONE, 5_000);
+}
+
+/// Lets two hosts play with a datagram that somebody sent one of them in the other's name. Returns how often
+/// it came back, and how that ended.
+fn play(route: &Route, port: u16, other_port: u16) -> (usize, Outcome) {
+    let host = |port| Wire { addresses: vec![route.from.ip(), route.to.ip()], ports: vec![port], ..server() };
+    let hosts = [host(port), host(other_port)];
+    let mut route = route.clone();
+    route.to.set_port(port);
+    route.from.set_port(other_port);
+    let mut frame = udp(&route, b"ball");
+    for round in 0..1000 {
+        match run(&hosts[round % 2], &mut frame) {
+            Outcome::Reflected(reflected) => finish(&mut frame, &reflected),
+            outcome => return (round, outcome),
+        }
+    }
+    panic!("it never ends");
+}
+
+#[test]
+fn two_hosts_do_not_play_forever() {
+    for (from, to) in [("192.0.2.8", SERVER_4), ("2001:db8::8", SERVER_6)] {
+        let route = Route { hops: 255, ..Route::new(from, to) };
+        assert_eq!(play(&route, 7007, 7008), (254, consumed(Counter::DroppedTtl)));
+        assert_eq!(play(&route, 7007, 7007), (0, consumed(Counter::DroppedLoop)));
+    }
 }

@@ -1,9 +1,9 @@
 //! Segments and the answers they must get, for golden tests.
 
 use probe::abi::Counter;
-use probe::reflect::{Finish, Outcome, Reflected};
+use probe::reflect::Outcome;
 
-use super::{ACK, Route, SYN, Server, Tcp, checksum_is_right, echo, run};
+use super::{ACK, Route, SYN, Server, Tcp, checksum_is_right, echo, finish_partial, run};
 
 pub(crate) const SEQUENCE: u32 = 0xfffe_1234;
 pub(crate) const TSVAL: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
@@ -35,21 +35,25 @@ pub(crate) fn packets(v4: bool) -> Counter {
 
 /// Asserts every byte of the answer, with a complete checksum and with that of loopback, and what is counted.
 #[track_caller]
-pub(crate) fn assert_answer(server: &Server, segment: &Tcp, answer: &Tcp, event: Option<Counter>) {
+pub(crate) fn assert_answer<const WIRE: bool>(
+    server: &Server<WIRE>,
+    segment: &Tcp,
+    answer: &Tcp,
+    event: Option<Counter>,
+) {
     let (reflected, bytes) = echo(server, &segment.frame());
     assert_eq!(bytes, answer.frame(), "{segment:?}");
     if segment.route.extension.is_none() {
         assert_eq!(checksum_is_right(&bytes), Some(true));
     }
-    assert_eq!(reflected.packets, packets(segment.route.from.is_ipv4()));
-    assert_eq!(reflected.bytes as usize, answer.payload.len());
+    let packets = packets(segment.route.from.is_ipv4());
+    assert_eq!((reflected.packets, reflected.bytes as usize), (packets, answer.payload.len()));
     assert_eq!(reflected.event, event);
 
     // The kernel leaves such a checksum alone, as the pseudo header is the same.
     let mut bytes = segment.partial();
-    let outcome = run(server, &mut bytes);
-    if let Outcome::Reflected(Reflected { finish: Finish::Trim(length), .. }) = outcome {
-        bytes.truncate(length as usize);
+    if let Outcome::Reflected(reflected) = run(server, &mut bytes) {
+        finish_partial(&mut bytes, &reflected);
     }
     assert_eq!(bytes, answer.partial(), "{segment:?}");
 }

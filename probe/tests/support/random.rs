@@ -1,6 +1,6 @@
 //! Random packets, the same on every machine.
 
-use super::{Route, Tcp};
+use super::{ACK, CWR, ECE, FIN, ICMP, ICMPV6, PSH, Route, SYN, TCP, Tcp, UDP, ping, routes, udp};
 
 /// A small generator of random numbers (SplitMix64): the same numbers on every machine.
 pub(crate) struct Random(pub(crate) u64);
@@ -35,16 +35,21 @@ impl Random {
 /// TCP options in random order, at even and odd places, some of them broken.
 fn options(random: &mut Random) -> Vec<u8> {
     let mut options = Vec::new();
+    // Timestamps come once: which of several count is not said anywhere.
+    let mut kinds = 9;
     for _ in 0..random.below(7) {
         let length = random.below(12);
-        let option = match random.below(9) {
+        let option = match random.below(kinds) {
             0 | 1 => vec![1],
             2 => [&[2, 4][..], &random.bytes(2)].concat(),
             3 => vec![3, 3, random.below(16) as u8],
             4 => vec![4, 2],
-            5 | 6 => [&[8, 10][..], &random.bytes(8)].concat(),
-            7 => [&[253, length as u8 + 2][..], &random.bytes(length)].concat(),
-            _ => vec![random.byte(), random.below(40) as u8],
+            5 => [&[253, length as u8 + 2][..], &random.bytes(length)].concat(),
+            6 => vec![random.byte(), random.below(40) as u8],
+            _ => {
+                kinds = 7;
+                [&[8, 10][..], &random.bytes(8)].concat()
+            }
         };
         if options.len() + option.len() <= 40 {
             options.extend(option);
@@ -69,6 +74,72 @@ pub(crate) fn segment_with(random: &mut Random, route: &Route, flags: u8, payloa
         options: options(random),
         payload,
         ..Tcp::new(route, flags)
+    }
+}
+
+/// IPv6 extension headers before `protocol`, which may be too many, or ask for what is not done.
+fn extension(random: &mut Random, protocol: u8) -> Option<(u8, Vec<u8>)> {
+    let mut chain = None;
+    let (mut next, mut headers) = (protocol, Vec::new());
+    for _ in 0..1 + random.below(7) {
+        let kind = [0, 43, 44, 51, 60][random.below(5)];
+        let units = if kind == 44 { 0 } else { random.below(3) };
+        let mut header = random.bytes(8 + 8 * units);
+        header[0] = next;
+        // Authentication headers count otherwise.
+        header[1] = if kind == 51 { 2 * units } else { units } as u8;
+        if random.chance(90) {
+            header[2..4].fill(0);
+        }
+        headers = [header, headers].concat();
+        next = kind;
+        chain = Some((kind, headers.clone()));
+    }
+    chain
+}
+
+/// A client and [`super::PORT`] of the server, with anything that may be before a header of `protocol`.
+fn route(random: &mut Random, protocol: [u8; 2]) -> Route {
+    let [v4, v6] = routes();
+    let mut route = if random.chance(50) { v4 } else { v6 };
+    route.from.set_port(random.number() as u16);
+    route.hops = [61, 61, 61, 61, 2, 255, 1, 0][random.below(8)];
+    if random.chance(20) {
+        let tag = |random: &mut Random| [[0x81, 0], [0x88, 0xa8]][random.below(2)];
+        for _ in 0..1 + random.below(3) {
+            let tag = [tag(random), [random.byte(), random.byte()]].concat();
+            route.tags.extend(tag);
+        }
+    }
+    if random.chance(30) {
+        let words = random.below(11);
+        route.options = random.bytes(words * 4);
+        route.extension = extension(random, protocol[usize::from(route.from.is_ipv6())]);
+    }
+    if random.chance(20) {
+        route.fragment = [0x2000, 1, 0x2004, 0x8000, 0][random.below(5)];
+    }
+    route
+}
+
+/// A valid segment with random fields.
+pub(crate) fn segment(random: &mut Random) -> Tcp {
+    let flags =
+        [SYN, SYN | ECE | CWR, ACK, ACK | PSH, FIN | ACK, ACK, ACK | PSH, random.byte()][random.below(8)];
+    let length = [0, 0, 1, 3, random.below(64), random.below(1500)][random.below(6)];
+    let payload = random.bytes(length);
+    let route = route(random, [TCP; 2]);
+    segment_with(random, &route, flags, payload)
+}
+
+/// A valid UDP datagram or ping.
+pub(crate) fn datagram(random: &mut Random) -> Vec<u8> {
+    let length = random.below(64);
+    let payload = random.bytes(length);
+    if random.chance(70) {
+        udp(&route(random, [UDP; 2]), &payload)
+    } else {
+        ping(&route(random, [ICMP, ICMPV6]), &payload)
     }
 }
 

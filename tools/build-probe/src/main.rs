@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
+mod graph;
 mod inspect;
 
 /// Debian's rustc, whose package has the precompiled `core` for BPF.

@@ -1,0 +1,161 @@
+//! The control flow of a program, and what must hold on each of its paths. The verifiers of old kernels refuse what
+//! that of a new one takes, so they would be the first to notice.
+
+use std::collections::BTreeMap;
+
+/// The bytes of one instruction.
+pub(crate) const INSTRUCTION: usize = 8;
+
+/// The bytes of a program's stack.
+const STACK: usize = 512;
+
+/// The register that points to the end of the stack.
+const FRAME_POINTER: u8 = 10;
+
+/// A section of code.
+pub(crate) struct Graph<'a> {
+    code: &'a [u8],
+    little_endian: bool,
+}
+
+/// An instruction (Documentation/bpf/standardization/instruction-set.rst), as far as it matters here.
+struct Instruction {
+    opcode: u8,
+    destination: u8,
+    source: u8,
+    offset: i16,
+}
+
+impl Instruction {
+    const CLASS: u8 = 0x07;
+    const MODE: u8 = 0xe0;
+    const MODE_MEMORY: u8 = 0x60;
+
+    /// The class of instructions: 1 loads from memory, 2 stores a constant, 3 a register, 5 jumps.
+    fn class(&self) -> u8 {
+        self.opcode & Self::CLASS
+    }
+
+    /// Where in the stack a load or store is, from its lower end and in bytes, if it is there.
+    fn stack_bytes(&self, pointer: u8) -> Option<std::ops::Range<usize>> {
+        if self.opcode & Self::MODE != Self::MODE_MEMORY || pointer != FRAME_POINTER {
+            return None;
+        }
+        let size = [4, 2, 1, 8][usize::from(self.opcode >> 3 & 3)];
+        let start = STACK.checked_add_signed(isize::from(self.offset))?;
+        (start + size <= STACK).then(|| start..start + size)
+    }
+}
+
+/// Which bytes of the stack were written.
+type Written = [bool; STACK];
+
+impl<'a> Graph<'a> {
+    pub(crate) fn new(code: &'a [u8], little_endian: bool) -> Self {
+        Self { code, little_endian }
+    }
+
+    fn instruction(&self, index: usize) -> Result<Instruction, String> {
+        let start = index * INSTRUCTION;
+        let Some(&[opcode, registers, low, high, ..]) = self.code.get(start..start + INSTRUCTION) else {
+            return Err(format!("control runs out of the program at instruction {index}"));
+        };
+        // The two halves of the byte are in the machine's order, too.
+        let (low_half, high_half) = (registers & 15, registers >> 4);
+        Ok(if self.little_endian {
+            let offset = i16::from_le_bytes([low, high]);
+            Instruction { opcode, destination: low_half, source: high_half, offset }
+        } else {
+            let offset = i16::from_be_bytes([low, high]);
+            Instruction { opcode, destination: high_half, source: low_half, offset }
+        })
+    }
+
+    /// Where instruction `index` may go on.
+    fn successors(&self, index: usize) -> Result<Vec<usize>, String> {
+        const LDDW: u8 = 0x18;
+        const JA: u8 = 0x05;
+        const CALL: u8 = 0x85;
+        const EXIT: u8 = 0x95;
+        const CLASS_JMP: u8 = 0x05;
+        let instruction = self.instruction(index)?;
+        let next = index + 1;
+        let target = next.wrapping_add_signed(isize::from(instruction.offset));
+        Ok(match instruction.opcode {
+            EXIT => vec![],
+            LDDW => vec![index + 2],
+            JA => vec![target],
+            CALL => vec![next],
+            _ if instruction.class() == CLASS_JMP => vec![next, target],
+            _ => vec![next],
+        })
+    }
+
+    /// Kernels before 5.3 refuse every loop.
+    pub(crate) fn loop_free(&self, start: usize) -> Result<(), String> {
+        #[derive(Clone, Copy, PartialEq)]
+        enum State {
+            Unseen,
+            OnPath,
+            Done,
+        }
+        let mut states = vec![State::Unseen; self.code.len() / INSTRUCTION];
+        let mut path = vec![(start, self.successors(start)?)];
+        states[start] = State::OnPath;
+        while let Some((index, left)) = path.last_mut() {
+            let Some(next) = left.pop() else {
+                states[*index] = State::Done;
+                path.pop();
+                continue;
+            };
+            match states.get(next) {
+                Some(State::Unseen) => {
+                    states[next] = State::OnPath;
+                    path.push((next, self.successors(next)?));
+                }
+                Some(State::OnPath) => {
+                    return Err(format!("a loop leads from instruction {index} to {next}"));
+                }
+                Some(State::Done) => {}
+                None => return Err(format!("instruction {index} jumps out of the program")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Kernels before 6.3 refuse to read a byte of the stack that was never written (kernel commit 6715df8d5d24).
+    /// Compilers do that, for a value that has none on some path and is not used there. Only accesses through the
+    /// frame pointer are looked at, as those are the compiler's own.
+    pub(crate) fn stack_is_written_before_it_is_read(&self, start: usize) -> Result<(), String> {
+        let mut before: BTreeMap<usize, Written> = BTreeMap::from([(start, [false; STACK])]);
+        let mut waiting = vec![start];
+        while let Some(index) = waiting.pop() {
+            let mut written = before[&index];
+            let instruction = self.instruction(index)?;
+            if let 2 | 3 = instruction.class()
+                && let Some(bytes) = instruction.stack_bytes(instruction.destination)
+            {
+                written[bytes].fill(true);
+            }
+            for next in self.successors(index)? {
+                let merged = match before.get(&next) {
+                    Some(other) => std::array::from_fn(|byte| written[byte] && other[byte]),
+                    None => written,
+                };
+                if before.insert(next, merged) != Some(merged) {
+                    waiting.push(next);
+                }
+            }
+        }
+        for (&index, written) in &before {
+            let instruction = self.instruction(index)?;
+            if instruction.class() == 1
+                && let Some(bytes) = instruction.stack_bytes(instruction.source)
+                && written[bytes].contains(&false)
+            {
+                return Err(format!("instruction {index} reads the stack where nothing was written"));
+            }
+        }
+        Ok(())
+    }
+}
