@@ -8,14 +8,18 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 
+use bpfecho::configuration::{Configuration, Place};
 use bpfecho::echo::Echo;
-use etherparse::checksum::Sum16BitWords;
-use loader::Errno;
+use bpfecho::prefix::Prefix;
+use bpfecho::protocols::Protocols;
+use loader::tc::Netlink;
+use loader::{Errno, TestInput};
 use packets::golden::{SEQUENCE, TSECR, TSVAL, aligned_timestamps, syn, syn_ack};
-use packets::random::{Random, damage, segment_with};
+use packets::random::{Random, damage, datagram, question, segment};
 use packets::*;
-use probe::abi::{Counter, Counters};
-use probe::reflect::Outcome;
+use probe::abi::{Counter, Counters, destination, protocols};
+use probe::host::Audience;
+use probe::reflect::{Outcome, Refusal};
 use support::namespace::sh;
 use support::test;
 
@@ -29,34 +33,61 @@ fn main() -> ExitCode {
         test("ip_options_stay_and_timestamps_are_found_anywhere", options),
         test("resets_and_wrong_flags_are_consumed", consumed),
         test("what_is_not_ours_stays_as_it_is", not_ours),
-        test("fragments_and_broken_packets_stay_as_they_are", passed),
+        test("tags_extension_headers_and_fragments_do_not_matter", unusual),
+        test("what_is_broken_stays_as_it_is", passed),
         test("many_addresses_and_ports", many),
-        test("the_kernel_does_what_the_rules_say", same_as_the_rules),
-        test("the_program_has_a_name", name).needs(&["bpftool"]),
+        test("the_kernel_does_what_the_rules_say_on_loopback", same_as_the_rules_on_loopback),
+        test("the_kernel_does_what_the_rules_say_on_the_wire", same_as_the_rules_on_the_wire).needs(&["ip"]),
+        test("the_programs_have_names", names).needs(&["bpftool"]),
     ])
 }
 
-/// Verdicts of the traffic-control hook (linux/pkt_cls.h): go on to the next program, send, consume.
+/// Verdicts of the traffic-control hook (linux/pkt_cls.h): go on to the next program, send, drop, consume, send
+/// elsewhere.
 const UNSPEC: i32 = -1;
 const OK: i32 = 0;
+const SHOT: i32 = 2;
 const STOLEN: i32 = 4;
+const REDIRECT: i32 = 7;
 
 /// The window scale of the client.
 const SCALE: u32 = 7;
 
-fn load(server: &Server) -> Echo {
-    Echo::load(&server.addresses, &server.ports, server.mtu, true).unwrap()
+/// The program that does what `server` does.
+fn load<const WIRE: bool>(server: &Server<WIRE>) -> Echo {
+    let echoes = |protocol| server.protocols & protocol != 0;
+    let hosts = server.addresses.iter().map(|&address| (address.into(), destination::ECHO));
+    let virtual_hosts = server.virtual_hosts.iter().map(|&(address, length)| {
+        (Prefix::network(address, length), destination::ECHO | destination::VIRTUAL)
+    });
+    let configuration = Configuration {
+        place: if WIRE { Place::Ethernet { mac: SERVER_MAC } } else { Place::Loopback },
+        mtu: server.mtu,
+        protocols: Protocols {
+            tcp: echoes(protocols::TCP),
+            udp: echoes(protocols::UDP),
+            icmp: echoes(protocols::ICMP),
+        },
+        ports: server.ports.iter().map(|&port| port..=port).collect(),
+        destinations: virtual_hosts.chain(hosts).collect(),
+        sources: Prefix::EVERYBODY
+            .map(|everybody| (everybody, true))
+            .into_iter()
+            .chain(server.refused.iter().map(|&address| (address.into(), false)))
+            .collect(),
+    };
+    Echo::load(&configuration, true).unwrap()
 }
 
 /// Runs `frame` and asserts the verdict, every byte of what it becomes, and all that was counted for it.
 #[track_caller]
-fn assert_run(echo: &Echo, frame: &[u8], verdict: i32, after: &[u8], counted: &[(Counter, usize)]) {
+fn assert_run(echo: &Echo, frame: &[u8], verdict: i32, after: &[u8], counted: &[(usize, usize)]) {
     let mut counters = echo.counters().unwrap();
     let run = echo.program().test_run(frame).unwrap();
     assert_eq!(run.verdict, verdict, "{frame:02x?}");
     assert_eq!(run.packet, after, "{frame:02x?}");
     for &(counter, amount) in counted {
-        counters[counter as usize] += amount as u64;
+        counters[counter] += amount as u64;
     }
     assert_eq!(echo.counters().unwrap(), counters, "{frame:02x?}");
 }
@@ -64,7 +95,7 @@ fn assert_run(echo: &Echo, frame: &[u8], verdict: i32, after: &[u8], counted: &[
 /// Asserts that `frame` goes on as it is, or vanishes.
 #[track_caller]
 fn assert_unchanged(echo: &Echo, frame: &[u8], verdict: i32, counter: Option<Counter>) {
-    let counted: Vec<_> = counter.map(|counter| (counter, 1)).into_iter().collect();
+    let counted: Vec<_> = counter.map(|counter| (counter as usize, 1)).into_iter().collect();
     assert_run(echo, frame, verdict, frame, &counted);
 }
 
@@ -79,17 +110,9 @@ fn assert_reflected(
     event: Option<Counter>,
 ) {
     assert_eq!(checksum_is_right(answer), Some(true));
-    if answer[12..ETHERNET] == [8, 0] {
-        let header = &answer[ETHERNET..][..usize::from(answer[ETHERNET] & 15) * 4];
-        assert_eq!(Sum16BitWords::new().add_slice(header).ones_complement(), 0);
-    }
-    let bytes = [Counter::Tcp4Packets, Counter::Tcp6Packets, Counter::Udp4Packets, Counter::Udp6Packets]
-        .into_iter()
-        .zip([Counter::Tcp4Bytes, Counter::Tcp6Bytes, Counter::Udp4Bytes, Counter::Udp6Bytes])
-        .find_map(|(counter, bytes)| (counter == packets).then_some(bytes))
-        .unwrap();
-    let mut counted = vec![(packets, 1), (bytes, payload)];
-    counted.extend(event.map(|event| (event, 1)));
+    assert_ne!(header_checksum_is_right(answer), Some(false));
+    let mut counted = vec![(packets as usize, 1), (packets as usize + 1, payload)];
+    counted.extend(event.map(|event| (event as usize, 1)));
     assert_run(echo, frame, OK, answer, &counted);
 }
 
@@ -105,7 +128,7 @@ fn payload(length: usize) -> Vec<u8> {
 }
 
 fn datagrams() {
-    let echo = load(&Server::usual());
+    let echo = load(&Loopback::usual());
     for (route, counter) in routes().into_iter().zip([Counter::Udp4Packets, Counter::Udp6Packets]) {
         for length in [0, 1, 2, 333, 1400] {
             let payload = payload(length);
@@ -135,7 +158,7 @@ fn answered_options(mss: u16) -> Vec<u8> {
 }
 
 fn handshake() {
-    let echo = load(&Server::usual());
+    let echo = load(&Loopback::usual());
     for (route, mss) in routes().into_iter().zip([1460, 1440]) {
         let mut syn = syn(&route, &linux_options());
         let answer = syn_ack(&syn, SCALE, &answered_options(mss));
@@ -150,14 +173,14 @@ fn handshake() {
         assert_answer(&echo, &syn, &syn_ack(&syn, 0, &[]), Some(Counter::Handshakes));
     }
     // The MTU of loopback leaves the client's MSS as it is.
-    let echo = load(&Server { mtu: 65536, ..Server::usual() });
+    let echo = load(&Loopback { mtu: 65536, ..Server::usual() });
     let [route, _] = routes();
     let syn = syn(&route, &linux_options());
     assert_answer(&echo, &syn, &syn_ack(&syn, SCALE, &answered_options(65495)), Some(Counter::Handshakes));
 }
 
 fn handshake_with_data() {
-    let echo = load(&Server::usual());
+    let echo = load(&Loopback::usual());
     for (route, mss) in routes().into_iter().zip([1460, 1440]) {
         for length in [1, 2, 1000] {
             let syn = Tcp { payload: payload(length), ..syn(&route, &linux_options()) };
@@ -172,7 +195,7 @@ fn handshake_with_data() {
 const DELTA: u32 = SCALE << 28;
 
 /// A segment whose sender has confirmed all but the last `in_flight` bytes of what it sent before.
-fn segment(route: &Route, flags: u8, in_flight: u32, payload: Vec<u8>) -> Tcp {
+fn established(route: &Route, flags: u8, in_flight: u32, payload: Vec<u8>) -> Tcp {
     Tcp {
         sequence: SEQUENCE,
         acknowledgment: SEQUENCE.wrapping_add(DELTA).wrapping_sub(in_flight),
@@ -195,46 +218,46 @@ fn answer(segment: &Tcp, acknowledgment: u32, window: u16) -> Tcp {
 }
 
 fn data() {
-    let echo = load(&Server::usual());
+    let echo = load(&Loopback::usual());
     for route in routes() {
         for length in [1, 2, 333, 1400] {
             // Alone: it is acknowledged with its echo, and the window's right edge stays.
-            let alone = segment(&route, ACK | PSH, 0, payload(length));
+            let alone = established(&route, ACK | PSH, 0, payload(length));
             let window = ((502 << SCALE) - length as u32) >> SCALE;
             let end = SEQUENCE.wrapping_add(length as u32);
             assert_answer(&echo, &alone, &answer(&alone, end, window as u16), None);
             // Behind 1,000 bytes that are not confirmed: those are what the echo goes on asking for.
-            let behind = segment(&route, ACK, 1000, payload(length));
+            let behind = established(&route, ACK, 1000, payload(length));
             let confirmed = SEQUENCE.wrapping_sub(1000);
             assert_answer(&echo, &behind, &answer(&behind, confirmed, 502), None);
         }
         // With less than 32 KiB of window behind it, nothing is acknowledged in advance.
-        let narrow = Tcp { window: 250, ..segment(&route, ACK, 0, payload(100)) };
+        let narrow = Tcp { window: 250, ..established(&route, ACK, 0, payload(100)) };
         assert_answer(&echo, &narrow, &answer(&narrow, SEQUENCE, 250), None);
         // A mere acknowledgment.
-        let ack = segment(&route, ACK, 0, Vec::new());
+        let ack = established(&route, ACK, 0, Vec::new());
         assert_answer(&echo, &ack, &answer(&ack, SEQUENCE, 502), None);
     }
 }
 
 fn ends_and_probes() {
-    let echo = load(&Server::usual());
+    let echo = load(&Loopback::usual());
     for route in routes() {
-        let fin = segment(&route, FIN | ACK, 0, Vec::new());
+        let fin = established(&route, FIN | ACK, 0, Vec::new());
         let end = SEQUENCE.wrapping_add(1);
         assert_answer(&echo, &fin, &answer(&fin, end, 501), Some(Counter::Closes));
-        let fin = segment(&route, FIN | ACK | PSH, 0, payload(100));
+        let fin = established(&route, FIN | ACK | PSH, 0, payload(100));
         let end = SEQUENCE.wrapping_add(101);
         assert_answer(&echo, &fin, &answer(&fin, end, 501), Some(Counter::Closes));
         // One byte before what was acknowledged: the answer says where the server is.
-        let probe = Tcp { sequence: SEQUENCE.wrapping_sub(1), ..segment(&route, ACK, 0, Vec::new()) };
+        let probe = Tcp { sequence: SEQUENCE.wrapping_sub(1), ..established(&route, ACK, 0, Vec::new()) };
         let place = Tcp { sequence: probe.acknowledgment, ..answer(&probe, SEQUENCE, 502) };
         assert_answer(&echo, &probe, &place, None);
     }
 }
 
 fn options() {
-    let echo = load(&Server::usual());
+    let echo = load(&Loopback::usual());
     let [mut with_ip_options, _] = routes();
     // Router alert, and the longest record route.
     let record = [&[7, 35, 4][..], &[0; 32], &[0]].concat();
@@ -243,13 +266,13 @@ fn options() {
         let route = &with_ip_options;
         let answered = udp(&route.back(), b"hello");
         assert_reflected(&echo, &udp(route, b"hello"), &answered, Counter::Udp4Packets, 5, None);
-        let alone = segment(route, ACK, 0, payload(128));
+        let alone = established(route, ACK, 0, payload(128));
         assert_answer(&echo, &alone, &answer(&alone, SEQUENCE.wrapping_add(128), 501), None);
     }
     for route in routes() {
         // 40 bytes, with the timestamps at an odd place, and an option nobody knows behind them.
         let odd = |echoed: [u8; 4]| [&[1, 8, 10][..], &TSVAL, &echoed, &[253, 29], &payload(27)].concat();
-        let alone = Tcp { options: odd(TSECR), ..segment(&route, ACK, 0, payload(5)) };
+        let alone = Tcp { options: odd(TSECR), ..established(&route, ACK, 0, payload(5)) };
         let answered = Tcp { options: odd(TSVAL), ..answer(&alone, SEQUENCE.wrapping_add(5), 501) };
         assert_answer(&echo, &alone, &answered, None);
         // In a SYN likewise, among a scale and an MSS: the answer has the three in its own order, then NOPs.
@@ -263,25 +286,25 @@ fn options() {
 }
 
 fn consumed() {
-    let echo = load(&Server::usual());
+    let echo = load(&Loopback::usual());
     for route in routes() {
         for flags in [RST, RST | ACK, RST | SYN, 0xff] {
-            let reset = segment(&route, flags, 0, Vec::new()).frame();
+            let reset = established(&route, flags, 0, Vec::new()).frame();
             assert_unchanged(&echo, &reset, STOLEN, Some(Counter::Resets));
         }
         for flags in [0, FIN, SYN | FIN, SYN | ACK, SYN | FIN | ACK, PSH, PSH | URG | FIN] {
-            let wrong = segment(&route, flags, 0, payload(3)).frame();
+            let wrong = established(&route, flags, 0, payload(3)).frame();
             assert_unchanged(&echo, &wrong, STOLEN, Some(Counter::DroppedFlags));
         }
         // No window scale is 15: nobody has answered the SYN of this connection like that.
         let stray =
-            Tcp { acknowledgment: SEQUENCE.wrapping_sub(1 << 28), ..segment(&route, ACK, 0, payload(3)) };
+            Tcp { acknowledgment: SEQUENCE.wrapping_sub(1 << 28), ..established(&route, ACK, 0, payload(3)) };
         assert_unchanged(&echo, &stray.frame(), STOLEN, Some(Counter::DroppedStray));
     }
 }
 
 fn not_ours() {
-    let echo = load(&Server::usual());
+    let echo = load(&Loopback::usual());
     for route in routes() {
         for port in [0, 6999, 7001, PORT - 1, PORT + 1, 7011, 65535] {
             let mut other = route.clone();
@@ -310,42 +333,68 @@ fn not_ours() {
             assert_unchanged(&echo, &frame, UNSPEC, None);
         }
     }
-    // An IPv4 address of ours as an IPv6 address is another address, unless it is the mapped one.
-    let compatible = Route::new(CLIENT_6, "::192.0.2.7");
-    assert_unchanged(&echo, &udp(&compatible, b"hello"), UNSPEC, None);
+    // An IPv4 address of ours as an IPv6 address is another address, also the mapped one.
+    for address in ["::192.0.2.7", "::ffff:192.0.2.7"] {
+        let route = Route::new(CLIENT_6, address);
+        assert_unchanged(&echo, &udp(&route, b"hello"), UNSPEC, None);
+        assert_unchanged(&echo, &syn(&route, &linux_options()).frame(), UNSPEC, None);
+    }
     assert_unchanged(&echo, &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5], UNSPEC, None);
 }
 
-fn passed() {
-    let echo = load(&Server::usual());
+fn unusual() {
+    let echo = load(&Loopback::usual());
     let [v4, v6] = routes();
-    for fragment in [0x2000u16, 0x2001, 0x0001, 0x1fff] {
-        for mut frame in [udp(&v4, &payload(64)), syn(&v4, &linux_options()).frame()] {
-            frame[ETHERNET + 6..][..2].copy_from_slice(&fragment.to_be_bytes());
-            assert_unchanged(&echo, &frame, UNSPEC, Some(Counter::PassedFragment));
+    let counters = [Counter::Udp4Packets, Counter::Udp6Packets];
+    for (route, counter) in [&v4, &v6].into_iter().zip(counters) {
+        for tags in [&[0x81, 0, 0, 1][..], &[0x88, 0xa8, 0xe0, 2], &[0x88, 0xa8, 0, 3, 0x81, 0, 0, 4]] {
+            let route = Route { tags: tags.into(), ..route.clone() };
+            let answer = udp(&route.back(), b"hello");
+            assert_reflected(&echo, &udp(&route, b"hello"), &answer, counter, 5, None);
+        }
+        // The first fragment lets the others follow.
+        let payload = payload(100);
+        let pieces = |route: &Route| fragments(route, UDP, &udp(route, &payload), 48);
+        for ((frame, answer), length) in pieces(route).iter().zip(pieces(&route.back())).zip([40, 48, 12]) {
+            assert_run(&echo, frame, OK, &answer, &[(counter as usize, 1), (counter as usize + 1, length)]);
         }
     }
-    // "Don't fragment" is no fragment.
-    let mut frame = udp(&v4, b"hello");
-    let mut answer = udp(&v4.back(), b"hello");
-    for frame in [&mut frame, &mut answer] {
-        frame[ETHERNET + 6] = 0x40;
+    for (number, header) in [
+        (0, [UDP, 0, 1, 4, 0, 0, 0, 0]),
+        (43, [UDP, 0, 1, 0, 0, 0, 0, 0]),
+        (44, [UDP, 0, 0, 0, 0, 0, 0, 0]),
+        (51, [UDP, 0, 1, 4, 0, 0, 0, 0]),
+        (60, [UDP, 0, 1, 4, 0, 0, 0, 0]),
+    ] {
+        let route = Route { extension: Some((number, header.into())), ..v6.clone() };
+        let answer = udp(&route.back(), b"hello");
+        assert_reflected(&echo, &udp(&route, b"hello"), &answer, Counter::Udp6Packets, 5, None);
     }
-    let run = echo.program().test_run(&frame).unwrap();
-    assert_eq!((run.verdict, run.packet), (OK, answer));
+}
 
-    let extensions = [
-        (44, Counter::PassedFragment),
-        (0, Counter::PassedExtension),
-        (43, Counter::PassedExtension),
-        (51, Counter::PassedExtension),
-        (60, Counter::PassedExtension),
-    ];
-    for (number, counter) in extensions {
-        let route = Route { extension: Some((number, vec![UDP, 0, 1, 4, 0, 0, 0, 0])), ..v6.clone() };
+fn passed() {
+    let echo = load(&Loopback::usual());
+    let [v4, v6] = routes();
+    // Fragments without the first.
+    for fragment in [0x2001, 0x0001, 0x1fff] {
+        let route = Route { fragment, ..v4.clone() };
+        assert_unchanged(&echo, &udp(&route, &payload(64)), UNSPEC, Some(Counter::PassedFragment));
+    }
+    for (number, header, counter) in [
+        (44, [UDP, 0, 1, 4, 0, 0, 0, 0], Counter::PassedFragment),
+        // A stop is left; there is more than the packet has.
+        (43, [UDP, 0, 1, 4, 0, 0, 0, 0], Counter::PassedExtension),
+        (60, [60, 9, 1, 4, 0, 0, 0, 0], Counter::PassedExtension),
+    ] {
+        let route = Route { extension: Some((number, header.into())), ..v6.clone() };
         assert_unchanged(&echo, &udp(&route, b"hello"), UNSPEC, Some(counter));
     }
     for route in [v4, v6] {
+        // A SYN in fragments, of whose data nobody knows how much comes.
+        let with_data = Tcp { payload: payload(100), ..syn(&route, &linux_options()) };
+        for fragment in fragments(&route, TCP, &with_data.frame(), 48) {
+            assert_unchanged(&echo, &fragment, UNSPEC, Some(Counter::PassedFragment));
+        }
         let itself = Route { from: route.to, ..route.clone() };
         assert_unchanged(&echo, &udp(&itself, b"hello"), UNSPEC, Some(Counter::PassedOwnSource));
         let too_long = Route { said: Some(1400), ..route.clone() };
@@ -370,7 +419,7 @@ fn many() {
     let addresses_6 = (0..500).map(|index| IpAddr::V6(Ipv6Addr::from((0xfd00 << 112) + 1 + index * 2)));
     let addresses: Vec<_> = addresses_4.chain(addresses_6).collect();
     let ports: Vec<u16> = (0..1000).map(|index| 2000 + index * 3).collect();
-    let echo = Echo::load(&addresses, &ports, 65536, true).unwrap();
+    let echo = load(&Loopback { addresses: addresses.clone(), ports: ports.clone(), ..Server::usual() });
 
     let near = |address: IpAddr, distance: i8| match address {
         IpAddr::V4(address) => IpAddr::V4((u32::from(address).wrapping_add_signed(distance.into())).into()),
@@ -401,38 +450,77 @@ fn many() {
 }
 
 /// On how many packets the program and the rules are compared.
-const COMPARED: usize = 5000;
+const COMPARED: usize = 8000;
 
-fn same_as_the_rules() {
-    let (server, mut random) = (Server::usual(), Random(0x0062_7066));
-    let echo = load(&server);
+fn same_as_the_rules_on_loopback() {
+    let server = Loopback { protocols: protocols::TCP | protocols::UDP | protocols::ICMP, ..Server::usual() };
+    let never = [
+        Counter::Nudges,
+        Counter::Neighbours,
+        Counter::DroppedSource,
+        Counter::DroppedLoop,
+        Counter::DroppedTtl,
+        Counter::DroppedMemory,
+        Counter::PassedFrame,
+    ];
+    same_as_the_rules(&server, &[], &never);
+}
+
+fn same_as_the_rules_on_the_wire() {
+    // An interface with the server's MAC address decides for whom a frame is; what is sent twice is sent there.
+    let [server, client] =
+        [SERVER_MAC, CLIENT_MAC].map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
+    sh(&format!(
+        "ip link add v0 up address {server} type veth peer name v1 address {client} && ip link set v1 up"
+    ));
+    let mut interfaces = Netlink::open().unwrap().interfaces().unwrap();
+    interfaces.retain(|interface| interface.name == "v0");
+    let server = Wire {
+        protocols: protocols::TCP | protocols::UDP | protocols::ICMP | protocols::NEIGHBOURS,
+        virtual_hosts: vec![
+            (VIRTUAL_4.parse::<Ipv4Addr>().unwrap().into(), 24),
+            (VIRTUAL_6.parse::<Ipv6Addr>().unwrap().into(), 64),
+        ],
+        ..Server::usual()
+    };
+    // `struct __sk_buff` (linux/bpf.h) up to `ifindex`.
+    let mut context = [0; 192];
+    context[40..44].copy_from_slice(&interfaces[0].index.0.to_ne_bytes());
+    same_as_the_rules(&server, &context, &[Counter::DroppedMemory, Counter::PassedOwnSource]);
+}
+
+/// Compares every outcome, and what is counted; every counter is, but those that `never` are.
+fn same_as_the_rules<const WIRE: bool>(server: &Server<WIRE>, context: &[u8], never: &[Counter]) {
+    let mut random = Random(0x0062_7066);
+    let echo = load(server);
     let mut expected: Counters = [0; probe::abi::COUNTERS];
     let mut reflected = 0;
     for index in 0..COMPARED {
         let frame = mutated(&mut random);
         let mut answer = frame.clone();
-        let verdict = match run(&server, &mut answer) {
-            Outcome::NotOurs => UNSPEC,
-            Outcome::Passed(reason) => {
-                expected[reason as usize] += 1;
-                UNSPEC
-            }
-            Outcome::Consumed(reason) => {
-                expected[reason as usize] += 1;
-                STOLEN
+        let verdict = match run_for(server, &mut answer, audience(&frame)) {
+            Outcome::Refused(Refusal { goes_on, reason }) => {
+                if let Some(reason) = reason {
+                    expected[reason as usize] += 1;
+                }
+                match (goes_on, WIRE) {
+                    (true, _) => UNSPEC,
+                    (false, true) => SHOT,
+                    (false, false) => STOLEN,
+                }
             }
             Outcome::Reflected(outcome) => {
                 finish(&mut answer, &outcome);
                 expected[outcome.packets as usize] += 1;
                 expected[outcome.packets as usize + 1] += u64::from(outcome.bytes);
-                if let Some(event) = outcome.event {
+                for event in [outcome.event, outcome.twice.then_some(Counter::Nudges)].into_iter().flatten() {
                     expected[event as usize] += 1;
                 }
                 reflected += 1;
-                OK
+                if WIRE { REDIRECT } else { OK }
             }
         };
-        let run = match echo.program().test_run(&frame) {
+        let run = match echo.program().test_run(TestInput { context, ..TestInput::from(&frame) }) {
             Ok(run) => run,
             // Recent kernels run nothing on half an IP header: bpf_prog_test_run_skb() in net/bpf/test_run.c.
             Err(error) if error.errno() == Errno::EINVAL && frame.len() < ETHERNET + 40 => {
@@ -446,46 +534,70 @@ fn same_as_the_rules() {
     }
     assert_eq!(echo.counters().unwrap(), expected);
     // The comparison is worth something only if every kind of packet is among them.
-    assert!((COMPARED / 4..COMPARED * 3 / 4).contains(&reflected), "{reflected} reflected");
-    assert!(expected.iter().all(|&count| count > 0), "{expected:?}");
+    assert!((COMPARED / 5..COMPARED * 3 / 4).contains(&reflected), "{reflected} reflected");
+    for (counter, &count) in expected.iter().enumerate() {
+        let never = never.iter().any(|&never| never as usize == counter);
+        assert_eq!(count == 0, never, "counter {counter}: {expected:?}");
+    }
 }
 
-/// A packet that the program serves, then perhaps with some bytes changed and the end cut off; at least an
-/// Ethernet header, at most 1,500 bytes.
-fn mutated(random: &mut Random) -> Vec<u8> {
-    let mut route = routes()[random.below(2)].clone();
-    if random.chance(2) {
-        route.from = route.to;
-    }
-    if random.chance(20) {
-        let words = random.below(11);
-        route.options = random.bytes(words * 4);
-    }
-    if random.chance(5) && route.from.is_ipv6() {
-        let header = [&[[TCP, UDP][random.below(2)], 0][..], &random.bytes(6)].concat();
-        route.extension = Some(([0, 43, 44, 51, 60][random.below(5)], header));
-    }
-    let length = [0, 0, 1, 3, random.below(64), random.below(1300)][random.below(6)];
-    let payload = random.bytes(length);
-    let mut frame = if random.chance(20) {
-        udp(&route, &payload)
+/// For whom the kernel takes `frame`: eth_type_trans() in net/ethernet/eth.c.
+fn audience(frame: &[u8]) -> Audience {
+    if frame[..6] == SERVER_MAC {
+        Audience::Us
+    } else if frame[0] & 1 != 0 {
+        Audience::Many
     } else {
-        let flags = [SYN, SYN | ECE | CWR, ACK, ACK | PSH, FIN | ACK, RST | ACK, random.byte()];
-        let flags = flags[random.below(flags.len())];
-        segment_with(random, &route, flags, payload).frame()
+        Audience::Other
+    }
+}
+
+/// Networks of virtual hosts.
+const VIRTUAL_4: &str = "203.0.113.0";
+const VIRTUAL_6: &str = "2001:db8:5::";
+
+/// A packet that a program serves, then perhaps with some bytes changed and the end cut off; at least an Ethernet
+/// header, at most 2,000 bytes.
+fn mutated(random: &mut Random) -> Vec<u8> {
+    let mut frame = match random.below(20) {
+        0 | 1 => question(random),
+        2 | 3 => turn(random),
+        4 => from_nobody(random),
+        5..8 => datagram(random),
+        _ => segment(random).frame(),
     };
-    if random.chance(60) {
+    if random.chance(50) {
         damage(random, &mut frame, 120);
     }
     if random.chance(15) {
         frame.truncate(ETHERNET + random.below(frame.len() - ETHERNET));
     }
-    frame.truncate(1500);
+    frame.truncate(2000);
     frame
 }
 
-fn name() {
-    let echo = load(&Server::usual());
-    let shown = sh(&format!("bpftool prog show id {}", echo.program().id().unwrap()));
-    assert!(shown.contains(": sched_cls  name bpfecho_lo  tag "), "{shown}");
+/// The next packet of a conversation in which each side waits for the other: an acknowledgment, or a message.
+fn turn(random: &mut Random) -> Vec<u8> {
+    let route = &routes()[random.below(2)];
+    let payload = if random.chance(50) { random.bytes(12) } else { Vec::new() };
+    let sequence = random.number() as u32;
+    Tcp { sequence, acknowledgment: sequence, payload, ..Tcp::new(route, ACK) }.frame()
+}
+
+/// A datagram from the server itself, or from its port.
+fn from_nobody(random: &mut Random) -> Vec<u8> {
+    let mut route = routes()[random.below(2)].clone();
+    if random.chance(50) {
+        route.from = route.to;
+    }
+    route.from.set_port([PORT, 7, 53, 123][random.below(4)]);
+    udp(&route, b"hello")
+}
+
+fn names() {
+    let shown = |echo: &Echo| sh(&format!("bpftool prog show id {}", echo.program().id().unwrap()));
+    let loopback = shown(&load(&Loopback::usual()));
+    assert!(loopback.contains(": sched_cls  name bpfecho_lo  tag "), "{loopback}");
+    let wire = shown(&load(&Wire::usual()));
+    assert!(wire.contains(": sched_cls  name bpfecho_wire  tag "), "{wire}");
 }

@@ -152,6 +152,8 @@ pub enum Counter {
     Neighbours,
     /// Dropped: TCP flags that belong to no connection, such as SYN with FIN, or no ACK.
     DroppedFlags,
+    /// Dropped: a SYN with more data than is looked at. Clients repeat it without.
+    DroppedData,
     /// Dropped: a TCP segment of a connection that began before the program did.
     DroppedStray,
     /// Dropped: from an address that is nobody's, such as a multicast address, or that is not allowed.

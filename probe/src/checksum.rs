@@ -38,12 +38,6 @@ pub(crate) fn finish(sum: u64) -> Be16 {
     Be16((!fold_16(sum)).to_ne_bytes())
 }
 
-/// The sum of two sums.
-#[inline(always)]
-pub(crate) fn add(a: u32, b: u32) -> u32 {
-    fold_32(u64::from(a) + u64::from(b))
-}
-
 /// `sum` in 32 bits, with the carries added in again.
 #[inline(always)]
 fn fold_32(sum: u64) -> u32 {

@@ -12,7 +12,7 @@ use crate::headers::{
 use crate::hint;
 use crate::host::{Audience, Host};
 use crate::packet::Packet;
-use crate::reflect::{Reflected, Refusal, has_neighbours, is_responder, serves};
+use crate::reflect::{Reflected, Refusal, end, has_neighbours, is_responder, serves};
 use crate::segment::{Established, is_established};
 
 enum Network<'a> {
@@ -153,13 +153,6 @@ pub(crate) fn reflect<H: Host>(
 }
 
 const NOT_OURS: Option<Result<(), Refusal>> = Some(Err(Refusal::NOT_OURS));
-
-/// Where a packet ends that begins at `start` and says to be `said` bytes long. An aggregate that is too long
-/// for its length field has zero there, and is as long as the kernel says.
-#[inline(always)]
-fn end(start: u32, said: u32, length: u32) -> u32 {
-    if said == 0 { length } else { start + said }
-}
 
 impl Network<'_> {
     /// What the destination is here.

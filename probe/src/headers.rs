@@ -257,15 +257,10 @@ impl Ipv6 {
         address::is_mapped(&self.source) || address::is_mapped(&self.destination)
     }
 
-    /// Makes the header say that the packet is `bytes` shorter. Returns by how much the sum of the header changes,
-    /// as [`Ipv6::turn`] does.
+    /// Makes the header say that the packet is `bytes` shorter.
     #[inline(always)]
-    pub fn shorten(&mut self, bytes: u32) -> u32 {
-        let length = Be16::new(self.payload_length.get().wrapping_sub(bytes as u16));
-        let mut edit = Edit::default();
-        edit.replace(self.payload_length.word(), length.word());
-        self.payload_length = length;
-        edit.difference()
+    pub fn shorten(&mut self, bytes: u32) {
+        self.payload_length = Be16::new(self.payload_length.get().wrapping_sub(bytes as u16));
     }
 
     /// Exchanges the addresses, and if there is a `hop` takes one off the hop limit. Returns by how much the

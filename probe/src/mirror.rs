@@ -77,16 +77,17 @@ pub fn mirrored(segment: Segment, length: u32) -> Option<Segment> {
     if acknowledgment.since(sequence).wrapping_add(MAX_WINDOW) >= 2 * MAX_WINDOW {
         return None;
     }
-    let sequence = if is_probe(sequence, acknowledgment, length) { acknowledgment } else { sequence };
+    let sequence = if is_behind(sequence, acknowledgment, length) { acknowledgment } else { sequence };
     Some(Segment { sequence, ..segment })
 }
 
-/// Whether this is a keepalive or a zero-window probe (RFC 9293 sections 3.8.4 and 3.8.6.1), from one place
-/// before what is `confirmed`. It wants an acknowledgment that says where the server is, and a mirrored one would
-/// be another probe.
+/// Whether this is an empty segment from a place before what is `confirmed`: a keepalive or a zero-window probe
+/// (RFC 9293 sections 3.8.4 and 3.8.6.1), or an acknowledgment of a client that sends again from there. Mirrored, it
+/// would lie before the client's window: no probe would be answered, and no acknowledgment be read. So the answer to
+/// it comes from where the server is.
 #[inline(always)]
-fn is_probe(sequence: SequenceNumber, confirmed: SequenceNumber, length: u32) -> bool {
-    length == 0 && sequence.after(1) == confirmed
+fn is_behind(sequence: SequenceNumber, confirmed: SequenceNumber, length: u32) -> bool {
+    length == 0 && confirmed.since(sequence) < MAX_WINDOW
 }
 
 /// The answer on loopback to `segment`, which carries `payload` bytes and perhaps a FIN; `None` if no SYN of its
@@ -130,7 +131,7 @@ pub fn answer(segment: Segment, payload: u32, fin: bool) -> Option<Segment> {
             answer_acknowledgment = sequence.after(length);
             answer_window = window - length;
         }
-    } else if is_probe(sequence, confirmed, length) {
+    } else if is_behind(sequence, confirmed, length) {
         answer_sequence = acknowledgment;
     }
     Some(Segment {

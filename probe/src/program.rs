@@ -417,16 +417,18 @@ fn count(skb: *mut SkBuff, packets: Counter, bytes: u32, event: Option<Counter>)
     // SAFETY: the map's keys are `u32`, its values `Counters`.
     let Some(counters) = (unsafe { entry::<Counters>(addr_of_mut!(bpfecho_counts), 0) }) else { return };
     // Without CAP_PERFMON the verifier wants an index to have one range, whatever it is.
-    let packets = forget(skb, packets as u32) as usize;
-    if packets < COUNTERS - 1 {
-        counters[packets] += 1;
-        counters[packets + 1] += u64::from(bytes);
+    let mut add = |counter: u32, amount: u64| {
+        let counter = forget(skb, counter) as usize;
+        if counter < COUNTERS {
+            counters[counter] += amount;
+        }
+    };
+    add(packets as u32, 1);
+    if bytes != 0 {
+        add(packets as u32 + 1, u64::from(bytes));
     }
     if let Some(event) = event {
-        let event = forget(skb, event as u32) as usize;
-        if event < COUNTERS {
-            counters[event] += 1;
-        }
+        add(event as u32, 1);
     }
 }
 
@@ -475,7 +477,7 @@ fn send<const WIRE: bool>(skb: *mut SkBuff, reflected: Reflected) -> Option<i32>
             helper::l4_csum_replace(skb, checksum, 0, u64::from(pseudo_difference), BPF_F_PSEUDO_HDR);
         }
     }
-    if reflected.unbalanced != 0 {
+    if WIRE && reflected.unbalanced != 0 {
         // SAFETY: plain numbers. The helper fails where there is no sum to correct.
         unsafe { helper::csum_update(skb, reflected.unbalanced) };
     }

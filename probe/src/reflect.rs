@@ -61,10 +61,9 @@ pub struct Reflected {
     pub difference: u32,
     /// By how much it is to change for its pseudo header; likewise.
     pub pseudo_difference: u32,
-    /// How the sum over the whole packet changes, for a kernel that knows that sum; likewise. Without what the kernel
-    /// takes into account by itself: what is cut off, and that a checksum changes for its pseudo header.
+    /// How the sum over the whole packet changes, for a kernel that knows that sum; likewise.
     pub unbalanced: u32,
-    /// The length to which the frame is to be cut off then, in bytes; zero to leave it.
+    /// The length to which the frame is to be cut off then, in bytes; zero to leave it. (The kernel forgets the sum.)
     pub cut: u32,
     /// Whether the packet is to be sent twice.
     pub twice: bool,
@@ -107,6 +106,14 @@ pub fn reflect<'r, H: Host, F: Frame>(
         Ok(()) => Outcome::Reflected(reflected),
         Err(refusal) => Outcome::Refused(refusal),
     }
+}
+
+/// Where a packet ends that begins at `start` and says to be `said` bytes long, in a frame of `length` bytes. An
+/// aggregate that is too long for its length field has zero there (RFC 2675, BIG TCP), and is as long as the kernel
+/// says.
+#[inline(always)]
+pub(crate) fn end(start: u32, said: u32, length: u32) -> u32 {
+    if said == 0 && length > start + u32::from(u16::MAX) { length } else { start + said }
 }
 
 /// Whether `port` is one of those that are echoed.

@@ -3,7 +3,7 @@
 
 use crate::abi::{Counter, Prefix, destination, link, protocols};
 use crate::address;
-use crate::checksum::{self, Edit};
+use crate::checksum::Edit;
 use crate::headers::{
     Be16, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN, Ethernet,
     Icmp, Ipv4, Ipv6, Ipv6Extension, Ports, SegmentHeader, Tcp, Udp, VlanTag, flag, icmp, is_extension,
@@ -13,7 +13,7 @@ use crate::host::{Audience, CHUNK, Frame, Host, Room, Walk};
 use crate::neighbour;
 use crate::options::Options;
 use crate::packet::{Header, view};
-use crate::reflect::{Reflected, Refusal, has_neighbours, is_responder, serves};
+use crate::reflect::{Reflected, Refusal, end, has_neighbours, is_responder, serves};
 use crate::segment::{self, Established, is_sensible};
 
 /// An IP packet: where its parts are, in bytes from the beginning of the frame, and what they are.
@@ -124,7 +124,7 @@ fn ipv4<F: Frame>(frame: &F, room: &mut Room, network: u32) -> Option<Datagram> 
         v4: true,
         network,
         transport: network + header_length as u32,
-        end: if said == 0 { frame.length() } else { network + said },
+        end: end(network, said, frame.length()),
         protocol: header.protocol,
         hop_limit: header.ttl,
         fragment: fragment(header.is_fragment(), header.is_later_fragment()),
@@ -164,8 +164,7 @@ fn ipv6<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room, network: u32) -
         v4: false,
         network,
         transport: offset,
-        // An aggregate that is too long for the field has zero there (RFC 2675, BIG TCP).
-        end: if said == 0 { frame.length() } else { behind + said },
+        end: end(behind, said, frame.length()),
         protocol: next_header as u8,
         hop_limit,
         fragment,
@@ -286,13 +285,12 @@ impl Datagram {
                     // section 3.4, RFC 7413 section 4.2.2). What was damaged must not get a right checksum, so
                     // that is corrected and not made anew.
                     let sum = sum(frame, room, payload_start, self.end)
-                        .ok_or(Refusal::consumed(Counter::DroppedFlags))?;
+                        .ok_or(Refusal::consumed(Counter::DroppedData))?;
                     edit.replace(u64::from(sum), 0);
                     cut = payload;
                     reflected.bytes = 0;
                     reflected.cut = payload_start;
                     reflected.pseudo_difference = self.length_difference(payload);
-                    reflected.unbalanced = sum;
                 }
                 reflected.checksum = self.transport + Tcp::CHECKSUM_OFFSET as u32;
                 reflected.difference = edit.difference();
@@ -311,8 +309,7 @@ impl Datagram {
                 stored = 1;
             }
         }
-        let turned = self.turn(host, frame, room, cut).ok_or(UNWRITABLE)?;
-        reflected.unbalanced = checksum::add(reflected.unbalanced, turned);
+        reflected.unbalanced = self.turn(host, frame, room, cut).ok_or(UNWRITABLE)?;
         let stored = host.forget(stored as u32) as usize;
         if stored != 0 && !frame.store_part(self.transport, &room.segment, stored) {
             return Err(UNWRITABLE);
@@ -451,7 +448,7 @@ impl Datagram {
             room.ethernet.turn();
             frame.store(0, &room.ethernet).then_some(())?;
         }
-        let (mut unbalanced, length);
+        let (unbalanced, length);
         if self.v4 {
             let header: &mut Ipv4 = view(&mut room.network);
             unbalanced = header.turn(H::WIRE);
@@ -464,7 +461,7 @@ impl Datagram {
             unbalanced = header.turn(H::WIRE);
             length = size_of::<Ipv6>();
             if cut != 0 {
-                unbalanced = checksum::add(unbalanced, header.shorten(cut));
+                header.shorten(cut);
             }
         }
         frame.store_part(self.network, &room.network, length).then_some(unbalanced)

@@ -142,6 +142,16 @@ fn mss_fits_the_way_back() {
 }
 
 #[test]
+fn syn_with_more_data_than_a_packet_mostly_has_is_dropped() {
+    for route in routes() {
+        let syn = |length| Tcp { payload: vec![7; length], ..syn(&route, &[]) };
+        let server = Server { mtu: 65536, ..Loopback::usual() };
+        assert_answer(&server, &syn(1536), &syn_ack(&syn(1536), 0, &[]), Some(Counter::Handshakes));
+        assert_untouched(&server, &syn(1537).frame(), consumed(Counter::DroppedData));
+    }
+}
+
+#[test]
 fn syn_with_data_is_answered_without() {
     // RFC 9293 section 3.4: what is not acknowledged comes again.
     let options = [&[2, 4, 5, 0, 34, 2, 8, 10][..], &TSVAL, &[0; 4], &[1, 3, 3, 7]].concat();

@@ -6,7 +6,7 @@ mod support;
 use probe::abi::{Counter, link, protocols};
 use probe::host::Audience;
 use probe::reflect::Outcome;
-use support::random::{Random, damage, datagram, segment};
+use support::random::{Random, damage, datagram, question, segment};
 use support::*;
 
 /// A host that answers all it can.
@@ -48,19 +48,6 @@ fn check<const WIRE: bool>(server: &Server<WIRE>, random: &mut Random, frame: &[
         assert_eq!(header_checksum_is_right(answer), header_checksum_is_right(packet));
     }
     true
-}
-
-/// An ARP request or a neighbour solicitation, for a virtual host.
-fn question(random: &mut Random) -> Vec<u8> {
-    if random.chance(50) {
-        let message =
-            [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 198, 51, 100, 9, 0, 0, 0, 0, 0, 0, 203, 0, 113];
-        return [&SERVER_MAC[..], &CLIENT_MAC, &[8, 6], &message, &[random.byte()]].concat();
-    }
-    let route = Route { hops: 255, ..Route::new(CLIENT_6, "2001:db8:5::77") };
-    let target = [0x20, 1, 0x0d, 0xb8, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, random.byte()];
-    let option = &[1, 1, 2, 0, 0, 0, 0, 2][..if random.chance(70) { 8 } else { 0 }];
-    route.frame(ICMPV6, &[&[135, 0, 0x12, 0x34, 0, 0, 0, 0][..], &target, option].concat())
 }
 
 fn random_bytes_are_never_changed_by_half<const WIRE: bool>(link: u32) {

@@ -161,7 +161,7 @@ fn contradictory_lengths_are_passed() {
     let malformed = passed(Counter::PassedMalformed);
     for route in routes() {
         let fixed = if route.from.is_ipv4() { 20 } else { 0 };
-        // Longer than the packet; and too short for the transport header. (Zero means an aggregate.)
+        // Longer than the packet; and too short for the transport header. Zero would mean an aggregate, if it were one.
         for (transport, too_short) in [(TCP, 20), (UDP, 8)] {
             let make = |said: usize| {
                 let route = Route { said: Some(said as u16), ..route.clone() };
@@ -169,7 +169,7 @@ fn contradictory_lengths_are_passed() {
             };
             let whole = make(0).len() - route.headers() + fixed;
             echo(&Loopback::usual(), &make(whole));
-            for said in [whole + 1, 0xffff, 1, fixed + 1, fixed + too_short - 1] {
+            for said in [0, whole + 1, 0xffff, 1, fixed + 1, fixed + too_short - 1] {
                 assert_untouched(&Loopback::usual(), &make(said), malformed);
             }
         }

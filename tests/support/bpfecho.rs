@@ -24,6 +24,25 @@ pub(crate) struct End {
     pub(crate) stderr: String,
 }
 
+impl End {
+    /// How often the summary says that something happened: the number before `what`, zero without it.
+    pub(crate) fn count(&self, what: &str) -> u64 {
+        let mut parts = self.summary().filter_map(|part| part.split_once(' '));
+        parts.find(|(_, said)| said.starts_with(what)).map_or(0, |(number, _)| number.parse().unwrap())
+    }
+
+    /// How many packets of a kind the summary says came back, such as "UDP/IPv4".
+    pub(crate) fn packets(&self, kind: &str) -> u64 {
+        let said = self.summary().find_map(|part| part.strip_prefix(kind)?.strip_prefix(' '));
+        said.map_or(0, |said| said.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    fn summary(&self) -> impl Iterator<Item = &str> {
+        let summary = self.stderr.lines().find_map(|line| line.strip_prefix("bpfecho: echoed "));
+        summary.unwrap_or_else(|| panic!("no summary: {self:?}")).split("; ")
+    }
+}
+
 /// The command, not yet started, in the caller's network namespace.
 pub(crate) fn command(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bpfecho"));

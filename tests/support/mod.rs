@@ -7,6 +7,7 @@
 
 pub(crate) mod bpfecho;
 pub(crate) mod namespace;
+pub(crate) mod network;
 pub(crate) mod stream;
 pub(crate) mod sys;
 pub(crate) mod tc;

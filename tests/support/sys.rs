@@ -2,9 +2,13 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd};
+
+use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 /// Whether the process may make namespaces and load programs.
 pub(crate) fn is_privileged() -> bool {
@@ -26,6 +30,74 @@ pub(crate) fn enter_new_namespace() {
         check(libc::ioctl(socket, libc::SIOCSIFFLAGS, &request));
         check(libc::close(socket));
     }
+}
+
+/// Moves this thread into a network namespace that exists.
+pub(crate) fn enter_namespace(namespace: &impl AsFd) {
+    // SAFETY: the call takes numbers only.
+    check(unsafe { libc::setns(namespace.as_fd().as_raw_fd(), libc::CLONE_NEWNET) });
+}
+
+/// A socket for whole frames of `interface`, sent and received; not those that others send.
+pub(crate) fn packet_socket(interface: &str) -> Socket {
+    // linux/if_packet.h
+    const PACKET_IGNORE_OUTGOING: i32 = 23;
+    let every_protocol = (libc::ETH_P_ALL as u16).to_be();
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(i32::from(every_protocol).into())).unwrap();
+    let name = CString::new(interface).unwrap();
+    let mut storage = SockAddrStorage::zeroed();
+    let on = 1i32;
+    // SAFETY: the name is terminated, the integer is live, and the structure is that of the socket's family.
+    unsafe {
+        let to: &mut libc::sockaddr_ll = storage.view_as();
+        to.sll_family = libc::AF_PACKET as u16;
+        to.sll_protocol = every_protocol;
+        to.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
+        check(libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            PACKET_IGNORE_OUTGOING,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        ));
+        let address = SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t);
+        socket.bind(&address).unwrap();
+    }
+    socket
+}
+
+/// Makes a tun device: what is written to the file arrives on `interface`, what is sent there is read.
+/// Packets begin with their IP header. The device vanishes with the file.
+pub(crate) fn tun(interface: &str) -> File {
+    let file = File::options().read(true).write(true).open("/dev/net/tun").unwrap();
+    // SAFETY: the structure is live, and the name in it is terminated, as it is shorter than its room.
+    unsafe {
+        let mut request: libc::ifreq = zeroed();
+        assert!(interface.len() < request.ifr_name.len());
+        for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+            *to = from as _;
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as i16;
+        check(libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &request));
+    }
+    file
+}
+
+/// Keeps this thread on the CPU that it is on. What it sends over cables is then received in this order.
+pub(crate) fn stay_on_this_cpu() {
+    // SAFETY: the set is live, and the number is that of a CPU.
+    unsafe {
+        let mut set: libc::cpu_set_t = zeroed();
+        libc::CPU_SET(check(libc::sched_getcpu()) as usize, &mut set);
+        check(libc::sched_setaffinity(0, size_of_val(&set), &set));
+    }
+}
+
+/// Waits until `file` can be read. Whether it can, before `milliseconds` are over.
+pub(crate) fn await_readable(file: &impl AsFd, milliseconds: i32) -> bool {
+    let mut poll = libc::pollfd { fd: file.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: the structure is live, and there is one.
+    check(unsafe { libc::poll(&mut poll, 1, milliseconds) }) == 1
 }
 
 /// Sends `signal` to process `pid`, which must be a child of this process.
@@ -82,6 +154,20 @@ pub(crate) fn set_gso_max_size(bytes: u32) {
 pub(crate) fn window_scales(info: &libc::tcp_info) -> [u8; 2] {
     let byte = info.tcpi_snd_rcv_wscale;
     [byte & 0xf, byte >> 4]
+}
+
+/// Lets the socket cut what is sent at once into datagrams of `size` bytes, as late as possible (UDP GSO).
+pub(crate) fn set_udp_segment(socket: &impl AsFd, size: i32) {
+    // SAFETY: the pointer and the length are those of a live integer.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw const size).cast(),
+            size_of_val(&size) as libc::socklen_t,
+        )
+    });
 }
 
 /// Lets the socket send its first data with the SYN.

@@ -75,10 +75,12 @@ pub fn summary(counters: &Counters) -> String {
     }
     let exceptions = [
         ("dropped for their TCP flags", Counter::DroppedFlags),
+        ("dropped for much data in a SYN", Counter::DroppedData),
         ("dropped as segments of unknown connections", Counter::DroppedStray),
         ("dropped for their source", Counter::DroppedSource),
         ("dropped as sent by ports that answer everything", Counter::DroppedLoop),
         ("dropped at the end of their time to live", Counter::DroppedTtl),
+        ("dropped for want of memory", Counter::DroppedMemory),
         ("passed as fragments", Counter::PassedFragment),
         ("passed for their extension headers", Counter::PassedExtension),
         ("passed as sent by the echoed port itself", Counter::PassedOwnSource),
@@ -171,9 +173,9 @@ mod tests {
             "echoed TCP/IPv4 1 packet, 1 byte; TCP/IPv6 1 packet, 1 byte; UDP/IPv4 1 packet, 1 byte; \
              UDP/IPv6 1 packet, 1 byte; ICMP/IPv4 1 packet, 1 byte; ICMP/IPv6 1 packet, 1 byte; 1 handshake; \
              1 close; 1 reset; 1 nudge; 1 neighbour request; 1 dropped for their TCP flags; \
-             1 dropped as segments of unknown connections; 1 dropped for their source; \
+             1 dropped for much data in a SYN; 1 dropped as segments of unknown connections; 1 dropped for their source; \
              1 dropped as sent by ports that answer everything; 1 dropped at the end of their time to live; \
-             1 passed as fragments; 1 passed for their extension headers; \
+             1 dropped for want of memory; 1 passed as fragments; 1 passed for their extension headers; \
              1 passed as sent by the echoed port itself; 1 passed as malformed; 1 passed as frames for others"
         );
     }

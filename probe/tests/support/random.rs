@@ -1,6 +1,9 @@
 //! Random packets, the same on every machine.
 
-use super::{ACK, CWR, ECE, FIN, ICMP, ICMPV6, PSH, Route, SYN, TCP, Tcp, UDP, ping, routes, udp};
+use super::{
+    ACK, CLIENT_6, CLIENT_MAC, CWR, ECE, FIN, ICMP, ICMPV6, PSH, Route, SERVER_MAC, SYN, TCP, Tcp, UDP, ping,
+    routes, udp,
+};
 
 /// A small generator of random numbers (SplitMix64): the same numbers on every machine.
 pub(crate) struct Random(pub(crate) u64);
@@ -126,7 +129,7 @@ fn route(random: &mut Random, protocol: [u8; 2]) -> Route {
 pub(crate) fn segment(random: &mut Random) -> Tcp {
     let flags =
         [SYN, SYN | ECE | CWR, ACK, ACK | PSH, FIN | ACK, ACK, ACK | PSH, random.byte()][random.below(8)];
-    let length = [0, 0, 1, 3, random.below(64), random.below(1500)][random.below(6)];
+    let length = [0, 0, 1, 3, random.below(64), random.below(1700)][random.below(6)];
     let payload = random.bytes(length);
     let route = route(random, [TCP; 2]);
     segment_with(random, &route, flags, payload)
@@ -141,6 +144,19 @@ pub(crate) fn datagram(random: &mut Random) -> Vec<u8> {
     } else {
         ping(&route(random, [ICMP, ICMPV6]), &payload)
     }
+}
+
+/// An ARP request or a neighbour solicitation, for a virtual host.
+pub(crate) fn question(random: &mut Random) -> Vec<u8> {
+    if random.chance(50) {
+        let message =
+            [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 198, 51, 100, 9, 0, 0, 0, 0, 0, 0, 203, 0, 113];
+        return [&SERVER_MAC[..], &CLIENT_MAC, &[8, 6], &message, &[random.byte()]].concat();
+    }
+    let route = Route { hops: 255, ..Route::new(CLIENT_6, "2001:db8:5::77") };
+    let target = [0x20, 1, 0x0d, 0xb8, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, random.byte()];
+    let option = &[1, 1, 2, 0, 0, 0, 0, 2][..if random.chance(70) { 8 } else { 0 }];
+    route.frame(ICMPV6, &[&[135, 0, 0x12, 0x34, 0, 0, 0, 0][..], &target, option].concat())
 }
 
 /// Changes one to four of the first `limit` bytes of `frame`.
