@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use socket2::TcpKeepalive;
 use support::bpfecho::Bpfecho;
 use support::namespace::{counter, sh};
+use support::sys::tcp_option::{ECN, SACK, TIMESTAMPS, WINDOW_SCALE};
 use support::{stream, sys, test};
 
 fn main() -> ExitCode {
@@ -158,10 +159,6 @@ fn options() {
         let client = stream::connect(address);
         stream::ping(&client, b"hello");
         let info = sys::tcp_info(&client);
-        const TIMESTAMPS: u8 = 1;
-        const SACK: u8 = 2;
-        const WINDOW_SCALE: u8 = 4;
-        const ECN: u8 = 8;
         assert_eq!(info.tcpi_options & (TIMESTAMPS | SACK | WINDOW_SCALE | ECN), TIMESTAMPS | WINDOW_SCALE);
         // The two scales share a byte: they are the same, as the window that comes back is the client's own.
         let [send, receive] = sys::window_scales(&info);

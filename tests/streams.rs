@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use support::bpfecho::Bpfecho;
 use support::namespace::counter;
+use support::stream::{assert_all_confirmed, connect_with};
 use support::{stream, sys, test};
 
 fn main() -> ExitCode {
@@ -40,21 +41,7 @@ fn start() -> Bpfecho {
     Bpfecho::start("127.0.0.1 ::1 1122")
 }
 
-fn connect(address: &str, congestion_control: &str) -> TcpStream {
-    let (socket, address) = stream::socket(address);
-    socket.set_tcp_congestion(congestion_control.as_bytes()).unwrap();
-    socket.connect(&address).unwrap();
-    socket.into()
-}
-
-/// Every byte was confirmed by the one who has it, after both streams have ended.
-fn assert_all_confirmed(client: &TcpStream) {
-    let info = sys::tcp_info(client);
-    // In what is acknowledged the kernel counts SYN and FIN as a byte each, in what is received only FIN.
-    assert_eq!(info.tcpi_bytes_acked, info.tcpi_bytes_received + 1);
-}
-
-/// Also, nothing had to be sent twice, and no segment looked wrong.
+/// Every byte was confirmed, nothing had to be sent twice, and no segment looked wrong.
 fn assert_nothing_lost(client: &TcpStream) {
     assert_all_confirmed(client);
     for unwanted in
@@ -66,7 +53,7 @@ fn assert_nothing_lost(client: &TcpStream) {
 
 fn bulk(address: &str, congestion_control: &str) {
     let _bpfecho = start();
-    let client = connect(address, congestion_control);
+    let client = connect_with(address, congestion_control);
     stream::exchange(&client, 4 * GIB, 1 << 17);
     assert_nothing_lost(&client);
 }
@@ -75,7 +62,7 @@ fn big_tcp() {
     sys::set_gso_max_size(400_000);
     for address in [V4, V6] {
         let bpfecho = start();
-        let client = connect(address, "cubic");
+        let client = connect_with(address, "cubic");
         stream::exchange(&client, GIB, 1 << 20);
         assert_nothing_lost(&client);
         let end = bpfecho.end();
@@ -89,7 +76,7 @@ fn big_tcp() {
 fn slow_reader() {
     let _bpfecho = start();
     for (address, congestion_control) in KINDS {
-        let client = connect(address, congestion_control);
+        let client = connect_with(address, congestion_control);
         const LENGTH: u64 = 16 << 20;
         thread::scope(|scope| {
             scope.spawn(|| stream::write(&client, LENGTH, 1 << 16));
@@ -116,7 +103,7 @@ fn one_byte_writes() {
     let _bpfecho = start();
     for (address, congestion_control) in KINDS {
         for no_delay in [false, true] {
-            let client = connect(address, congestion_control);
+            let client = connect_with(address, congestion_control);
             client.set_nodelay(no_delay).unwrap();
             stream::exchange(&client, 1_000_000, 1);
             assert_nothing_lost(&client);
@@ -130,7 +117,7 @@ fn sixteen() {
         for index in 0..16 {
             scope.spawn(move || {
                 let (address, congestion_control) = KINDS[index % 2];
-                let client = connect(address, congestion_control);
+                let client = connect_with(address, congestion_control);
                 stream::exchange(&client, GIB / 8, 1 << 16);
             });
         }
@@ -151,7 +138,7 @@ fn fill(client: &TcpStream, size: usize) -> u64 {
 fn full_window() {
     let _bpfecho = start();
     for (address, congestion_control) in KINDS {
-        let client = connect(address, congestion_control);
+        let client = connect_with(address, congestion_control);
         let filled = fill(&client, 1 << 16);
         // What is under test is that time passes with a closed window, and that probes keep it alive.
         thread::sleep(Duration::from_secs(5));
@@ -196,7 +183,7 @@ fn nothing_read() {
 
 fn restart() {
     let bpfecho = start();
-    let client = connect(V4, "cubic");
+    let client = connect_with(V4, "cubic");
     stream::ping(&client, stream::piece(0, 1000));
     bpfecho.end();
     // The port is nobody's for a moment: what is sent now is answered by nobody, as the port is held no more.

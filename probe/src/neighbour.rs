@@ -57,35 +57,25 @@ pub(crate) fn arp<H: Host, F: Frame>(
     if stored { Ok(()) } else { Err(UNWRITABLE) }
 }
 
-/// Answers an ICMPv6 message if it is a neighbour solicitation. The IP header is at `network`, the message from
-/// `transport` to `end`.
+/// Whether the ICMPv6 message at `offset` is a neighbour solicitation, which is in `room` then.
+#[inline(always)]
+pub(crate) fn is_solicitation<F: Frame>(frame: &F, room: &mut Room, offset: u32) -> bool {
+    let message: &mut Solicitation = view(&mut room.segment);
+    frame.load_part(offset, message, size_of::<Neighbour>())
+        && message.neighbour.icmp.kind == icmp::NEIGHBOUR_SOLICITATION
+}
+
+/// Answers a neighbour solicitation for a virtual host, from `transport` to `end` right behind its IP header.
 #[inline(always)]
 pub(crate) fn solicitation<H: Host, F: Frame>(
     host: &H,
     frame: &mut F,
     room: &mut Room,
-    network: u32,
-    transport: u32,
-    end: u32,
-    reflected: &mut Reflected,
-) -> Option<Result<(), Refusal>> {
-    let message: &mut Solicitation = view(&mut room.segment);
-    let fixed = size_of::<Neighbour>();
-    let is_solicitation = frame.load_part(transport, message, fixed)
-        && message.neighbour.icmp.kind == icmp::NEIGHBOUR_SOLICITATION;
-    is_solicitation.then(|| answer_solicitation(host, frame, room, network, transport, end, reflected))
-}
-
-#[inline(always)]
-fn answer_solicitation<H: Host, F: Frame>(
-    host: &H,
-    frame: &mut F,
-    room: &mut Room,
-    network: u32,
     transport: u32,
     end: u32,
     reflected: &mut Reflected,
 ) -> Result<(), Refusal> {
+    let network = transport - size_of::<Ipv6>() as u32;
     let Room { datagram, network: ip, ethernet, segment, .. } = room;
     let message: &mut Solicitation = view(segment);
     let ip: &mut Ipv6 = view(ip);

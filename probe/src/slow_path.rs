@@ -26,8 +26,7 @@ struct Datagram {
     transport: u32,
     /// Where the packet ends. A short frame may have padding behind.
     end: u32,
-    /// What is at `transport`; for an IPv6 fragment what the fragment header says, which only that of the first
-    /// has to know.
+    /// What is at `transport`, or at that of the first fragment.
     protocol: u8,
     hop_limit: u8,
     fragment: Fragment,
@@ -72,12 +71,10 @@ pub(crate) fn reflect<H: Host, F: Frame>(
     };
     // Behind an extension header such messages are to be ignored (RFC 6980 section 5).
     let plain = datagram.transport == network + size_of::<Ipv6>() as u32;
-    if has_neighbours(host) && !datagram.v4 && plain && datagram.protocol == protocol::ICMPV6 {
-        let Datagram { transport, end, .. } = datagram;
-        let answer = neighbour::solicitation(host, frame, room, network, transport, end, reflected);
-        if let Some(answer) = answer {
-            return answer;
-        }
+    let Datagram { v4, transport, end, protocol, .. } = datagram;
+    let may_ask = has_neighbours(host) && !v4 && plain && protocol == protocol::ICMPV6;
+    if may_ask && neighbour::is_solicitation(frame, room, transport) {
+        return neighbour::solicitation(host, frame, room, transport, end, reflected);
     }
     datagram.answer(host, frame, room, reflected)
 }
@@ -197,8 +194,11 @@ fn extension_step<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room) -> bo
     }
     let header: &mut Ipv6Extension = view(segment);
     // None is shorter than what is read of them. With stops left in a routing header, the destination is not the
-    // last one.
-    if !frame.load(walk.offset, header) || kind == protocol::ROUTING && header.segments_left() != 0 {
+    // last one. Behind the header of a first fragment, the others would not know what they are pieces of.
+    if !frame.load(walk.offset, header)
+        || kind == protocol::ROUTING && header.segments_left() != 0
+        || walk.fragment != 0
+    {
         walk.next_header = Walk::OBSTACLE;
         return false;
     }

@@ -304,3 +304,20 @@ fn whole_datagram_is_no_first_piece() {
     echo(&server, &udp(&route, &payload()));
     assert_untouched(&server, &fragments(&route, UDP, &udp(&route, &payload()), 40)[1], PASSED);
 }
+
+#[test]
+fn first_piece_whose_others_cannot_know_what_they_are_is_passed() {
+    // The fragment header says "destination options", and only the first piece has what they announce.
+    let options = [&[UDP, 0][..], &[1, 4, 0, 0, 0, 0]].concat();
+    for field in [0x0001, 0x0000] {
+        let extension = [fragment_header(60, field), options.clone()].concat();
+        let route = Route { extension: Some((44, extension)), ..Route::new(CLIENT_6, SERVER_6) };
+        let frame = udp(&route, b"piece");
+        if field == 0 {
+            // All in one piece.
+            echo(&server::<true>(), &frame);
+        } else {
+            assert_untouched(&server::<true>(), &frame, passed(Counter::PassedExtension));
+        }
+    }
+}

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::sys;
+
 /// How long nothing may happen on a connection before the test fails: a stall, not a slow machine.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 
@@ -52,6 +54,21 @@ pub(crate) fn connect(address: &str) -> TcpStream {
     let (socket, address) = socket(address);
     socket.connect(&address).unwrap();
     socket.into()
+}
+
+/// A connection to `address` that uses this congestion control.
+pub(crate) fn connect_with(address: &str, congestion_control: &str) -> TcpStream {
+    let (socket, address) = socket(address);
+    socket.set_tcp_congestion(congestion_control.as_bytes()).unwrap();
+    socket.connect(&address).unwrap();
+    socket.into()
+}
+
+/// Every byte was confirmed by the one who has it, after both streams have ended.
+pub(crate) fn assert_all_confirmed(client: &TcpStream) {
+    let info = sys::tcp_info(client);
+    // In what is acknowledged the kernel counts SYN and FIN as a byte each, in what is received only FIN.
+    assert_eq!(info.tcpi_bytes_acked, info.tcpi_bytes_received + 1);
 }
 
 /// Writes `length` bytes in pieces of `size`, then ends the stream.

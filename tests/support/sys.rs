@@ -106,6 +106,14 @@ pub(crate) fn kill(pid: u32, signal: i32) {
     check(unsafe { libc::kill(pid as i32, signal) });
 }
 
+/// What a connection agreed on: bits of `tcpi_options` (linux/tcp.h).
+pub(crate) mod tcp_option {
+    pub(crate) const TIMESTAMPS: u8 = 1;
+    pub(crate) const SACK: u8 = 2;
+    pub(crate) const WINDOW_SCALE: u8 = 4;
+    pub(crate) const ECN: u8 = 8;
+}
+
 /// The kernel's numbers of a TCP connection.
 pub(crate) fn tcp_info(socket: &impl AsFd) -> libc::tcp_info {
     // SAFETY: the kernel fills at most the given length, and any value is valid.

@@ -11,6 +11,7 @@ use super::support::bpfecho::{Bpfecho, End};
 use super::support::namespace::{counter, sh};
 use super::support::network;
 use super::support::network::{Host, SERVER, V4, V6, await_that, join, offloads_off, server};
+use super::support::sys::tcp_option::{ECN, SACK, TIMESTAMPS, WINDOW_SCALE};
 use super::support::{stream, sys};
 
 /// One short exchange on a new connection from `source`.
@@ -184,10 +185,6 @@ pub(crate) fn options() {
         let client = stream::connect(address);
         stream::ping(&client, b"hello");
         let info = sys::tcp_info(&client);
-        const TIMESTAMPS: u8 = 1;
-        const SACK: u8 = 2;
-        const WINDOW_SCALE: u8 = 4;
-        const ECN: u8 = 8;
         let wanted = TIMESTAMPS | SACK | WINDOW_SCALE;
         assert_eq!(info.tcpi_options & (wanted | ECN), wanted);
         // The window that comes back is the client's own, so its scale must be, too.

@@ -1,6 +1,5 @@
 //! Paths with routers, of other sizes than 1500 bytes, and that lose packets.
 
-use std::net::TcpStream;
 use std::thread;
 
 use super::clients::datagram;
@@ -125,11 +124,8 @@ fn loss(remote: &str) {
     thread::scope(|scope| {
         for index in 0..8 {
             scope.spawn(move || {
-                let (socket, address) = stream::socket(remote);
-                let congestion_control = ["cubic", "bbr"][index % 2];
-                socket.set_tcp_congestion(congestion_control.as_bytes()).unwrap();
-                socket.connect(&address).unwrap();
-                stream::exchange(&TcpStream::from(socket), LOSSY_LENGTH, 1 << 16);
+                let client = stream::connect_with(remote, ["cubic", "bbr"][index % 2]);
+                stream::exchange(&client, LOSSY_LENGTH, 1 << 16);
             });
         }
     });

@@ -9,25 +9,16 @@ use std::time::Duration;
 use super::start;
 use super::support::namespace::{counter, sh};
 use super::support::network::{Host, V4, V6, await_that, offloads_off, server};
-use super::support::{stream, sys};
+use super::support::stream;
 
 const GIB: u64 = 1 << 30;
 
 /// The families and congestion controls that tests of small volumes alternate between.
 const KINDS: [(&str, &str); 2] = [(V4, "cubic"), (V6, "bbr")];
 
-fn connect(address: &str, congestion_control: &str) -> TcpStream {
-    let (socket, address) = stream::socket(address);
-    socket.set_tcp_congestion(congestion_control.as_bytes()).unwrap();
-    socket.connect(&address).unwrap();
-    socket.into()
-}
-
 /// Every byte was confirmed by the one who has it, after both streams have ended; no segment looked wrong.
 fn assert_orderly(client: &TcpStream) {
-    let info = sys::tcp_info(client);
-    // In what is acknowledged the kernel counts SYN and FIN as a byte each, in what is received only FIN.
-    assert_eq!(info.tcpi_bytes_acked, info.tcpi_bytes_received + 1);
+    stream::assert_all_confirmed(client);
     for unwanted in ["EstabResets", "PAWSEstab", "TCPChallengeACK", "InCsumErrors"] {
         assert_eq!(counter(unwanted), 0, "{unwanted}");
     }
@@ -54,7 +45,7 @@ fn bulk(address: &str, congestion_control: &str, offloads: Offloads) {
         server.sh("ethtool -K vb rx on tx on sg on tso on gso on gro on");
     }
     let bpfecho = start(&server);
-    let client = connect(address, congestion_control);
+    let client = stream::connect_with(address, congestion_control);
     stream::exchange(&client, GIB, 1 << 17);
     assert_orderly(&client);
     let end = bpfecho.end();
@@ -94,12 +85,12 @@ pub(crate) fn clean_path() {
     let server = server();
     let _bpfecho = start(&server);
     for address in [V4, V6] {
-        let talker = connect(address, "cubic");
+        let talker = stream::connect_with(address, "cubic");
         talker.set_nodelay(true).unwrap();
         for offset in 0..10_000 {
             stream::ping(&talker, stream::piece(offset, 128));
         }
-        let client = connect(address, "cubic");
+        let client = stream::connect_with(address, "cubic");
         stream::exchange(&client, 256 << 20, 1 << 16);
         assert_orderly(&client);
         for unwanted in ["RetransSegs", "TCPOFOQueue", "TCPRcvQDrop", "RcvPruned", "TCPTimeouts"] {
@@ -115,7 +106,7 @@ pub(crate) fn sixteen() {
         for index in 0..16 {
             scope.spawn(move || {
                 let (address, congestion_control) = KINDS[index % 2];
-                let client = connect(address, congestion_control);
+                let client = stream::connect_with(address, congestion_control);
                 stream::exchange(&client, GIB / 32, 1 << 16);
             });
         }
@@ -138,7 +129,7 @@ pub(crate) fn full_window() {
     let server = server();
     let _bpfecho = start(&server);
     for (address, congestion_control) in KINDS {
-        let client = connect(address, congestion_control);
+        let client = stream::connect_with(address, congestion_control);
         let filled = fill(&client);
         // Probes keep the closed window alive.
         let probes = counter("TCPWinProbe");
@@ -156,7 +147,7 @@ pub(crate) fn slow_reader() {
     let server = server();
     let _bpfecho = start(&server);
     for (address, congestion_control) in KINDS {
-        let client = connect(address, congestion_control);
+        let client = stream::connect_with(address, congestion_control);
         const LENGTH: u64 = 16 << 20;
         thread::scope(|scope| {
             scope.spawn(|| stream::write(&client, LENGTH, 1 << 16));
@@ -183,13 +174,13 @@ pub(crate) fn half_close() {
     let server = server();
     let _bpfecho = start(&server);
     for (address, congestion_control) in KINDS {
-        let client = connect(address, congestion_control);
+        let client = stream::connect_with(address, congestion_control);
         // All is sent and ended before anything is read: what came back by then waits in the client's buffer.
         const LENGTH: u64 = 50_000;
         stream::write(&client, LENGTH, 10_000);
         stream::read(&client, LENGTH, 1000, || ());
         // An end without a single byte.
-        let client = connect(address, congestion_control);
+        let client = stream::connect_with(address, congestion_control);
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!((&client).read(&mut [0]).unwrap(), 0);
     }
@@ -202,7 +193,7 @@ pub(crate) fn restart() {
         .sh("iptables -A INPUT -p tcp --dport 1122 -j DROP; ip6tables -A INPUT -p tcp --dport 1122 -j DROP");
     for ((address, congestion_control), kind) in KINDS.into_iter().zip(["TCP/IPv4", "TCP/IPv6"]) {
         let bpfecho = start(&server);
-        let client = connect(address, congestion_control);
+        let client = stream::connect_with(address, congestion_control);
         const LENGTH: u64 = GIB / 2;
         let read = AtomicU64::new(0);
         let _second = thread::scope(|scope| {
