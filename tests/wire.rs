@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         test("a_connection_has_sack_timestamps_and_window_scaling", clients::options).needs(IP),
         test("the_smaller_mtu_decides_the_segment_size", clients::segment_size).needs(IP),
         test("a_client_with_nagle_is_nudged", clients::nagle).needs(IP),
+        test("a_client_with_nagle_and_without_timestamps_is_nudged", clients::nagle_without_timestamps)
+            .needs(&["ip", "sysctl"]),
         test("a_client_without_nagle_is_not_nudged", clients::no_delay).needs(IP),
         test("keepalive_probes_are_answered", clients::keepalive).needs(IP),
         test("only_allowed_hosts_are_answered", clients::allowed).needs(IP),

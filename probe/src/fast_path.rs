@@ -6,8 +6,8 @@ use crate::abi::{Counter, Prefix, destination, link, protocols};
 use crate::address;
 use crate::checksum::Edit;
 use crate::headers::{
-    AlignedTimestamps, Be32, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_VLAN,
-    ETHERTYPE_VLAN, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, is_extension, protocol,
+    AlignedTimestamps, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN,
+    Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, is_extension, protocol,
 };
 use crate::hint;
 use crate::host::{Audience, Host};
@@ -119,24 +119,16 @@ pub(crate) fn reflect<H: Host>(
             return None;
         }
         let payload = end - payload_start;
-        let alone = tcp.sequence == tcp.acknowledgment;
+        let segment = Established::new(tcp, payload, true);
         let mut edit = Edit::default();
-        let Ok(event) = (Established { payload, whole: true }).answer::<H>(tcp, &mut edit) else {
+        let Ok(event) = segment.answer::<H>(tcp, &mut edit) else {
             return None;
         };
         if let Some(options) = timestamps {
             edit.replace(options.echo.word(), options.value.word());
             options.echo = options.value;
         }
-        if H::WIRE && alone && event.is_none() {
-            let slot = network.slot(ports);
-            let start = size_of::<Ethernet>() as u32;
-            if payload == 0 {
-                let _ = host.update_hint(slot, |hint| (hint::after_acknowledgment(hint), ()));
-            } else if end - start <= host.mtu() && host.update_hint(slot, hint::after_message) == Some(true) {
-                reflected.twice = true;
-            }
-        }
+        reflected.twice = segment.is_awaited(host, end - start, hint::slot(network.addresses_sum(), ports));
         reflected.packets = tcp_counter;
         reflected.bytes = payload;
         reflected.event = event;
@@ -197,18 +189,18 @@ impl Network<'_> {
         }
     }
 
-    /// The place of the connection's hint.
+    /// The sum of source and destination as [`hint::slot`] takes it.
     #[inline(always)]
-    fn slot(&self, ports: &Ports) -> u16 {
-        let [a, b] = ports.source.0;
-        let [c, d] = ports.destination.0;
-        let addresses = match self {
-            Self::V4(header) => header.source.word() << 1 ^ header.destination.word(),
-            Self::V6(header) => address::sum(&header.source) << 1 ^ address::sum(&header.destination),
-        };
-        // Fibonacci hashing: the multiplier is 2^64 divided by the golden ratio.
-        ((addresses << 32 ^ addresses ^ Be32([a, b, c, d]).word()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48)
-            as u16
+    fn addresses_sum(&self) -> u64 {
+        match self {
+            Self::V4(header) => hint::addresses(
+                address::sum(&address::mapped(header.source)),
+                address::sum(&address::mapped(header.destination)),
+            ),
+            Self::V6(header) => {
+                hint::addresses(address::sum(&header.source), address::sum(&header.destination))
+            }
+        }
     }
 
     /// Exchanges the addresses, and on the wire takes one off the time to live. Returns the change of the sum

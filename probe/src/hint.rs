@@ -16,6 +16,8 @@
 //! count the messages in a row that had the symptom. It is only a hint: if two connections share one, or it is
 //! forgotten, then a message waits or is repeated in vain.
 
+use crate::headers::{Be32, Ports};
+
 /// From which message with the symptom on a client is nudged. At the beginning of a connection Linux
 /// acknowledges some messages at once even if it could wait.
 const NUDGED_FROM: u16 = 3;
@@ -25,6 +27,22 @@ const TESTED_FROM: u16 = 16;
 
 /// Where counting goes back by half, so the messages that are left out become rare but never end.
 const COUNTED_TO: u16 = 1 << 13;
+
+/// What [`slot`] takes of a connection's addresses: the sums of their words.
+#[inline(always)]
+pub(crate) fn addresses(source: u64, destination: u64) -> u64 {
+    source << 1 ^ destination
+}
+
+/// The place of a connection's hint: a hash.
+#[inline(always)]
+pub(crate) fn slot(addresses: u64, ports: &Ports) -> u16 {
+    let [a, b] = ports.source.0;
+    let [c, d] = ports.destination.0;
+    // Fibonacci hashing: the multiplier is 2^64 divided by the golden ratio.
+    let mixed = addresses << 32 ^ addresses ^ Be32([a, b, c, d]).word();
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+}
 
 /// The hint after a segment that acknowledges everything and carries nothing.
 #[inline(always)]

@@ -41,9 +41,10 @@ pub trait Host {
     /// Notes that a neighbour claims `address`.
     fn claim(&self, address: &Prefix);
 
-    /// Replaces the hint at `slot` by what `update` makes of it, and gives the rest of what that returns.
-    /// Without hints `None`.
-    fn update_hint<R>(&self, slot: u16, update: impl FnOnce(u16) -> (u16, R)) -> Option<R>;
+    /// The hint at `slot`, zero at first.
+    fn hint(&self, slot: u16) -> u16;
+    /// Replaces the hint at `slot`.
+    fn set_hint(&self, slot: u16, hint: u16);
 
     /// `value` as it is. In the kernel, the verifier then knows nothing of it any more: else it would follow
     /// all that comes behind once for each way in which the value may have come about.

@@ -278,21 +278,31 @@ impl<const WIRE: bool> Host for Hook<WIRE> {
     }
 
     #[inline(always)]
-    fn update_hint<R>(&self, slot: u16, update: impl FnOnce(u16) -> (u16, R)) -> Option<R> {
-        let slot = usize::from(slot);
-        let index = (slot / HINTS_IN_ENTRY) as u32;
-        // SAFETY: the map's keys are `u32`, its values as many hints.
-        let hints = unsafe { entry::<[u16; HINTS_IN_ENTRY]>(addr_of_mut!(bpfecho_hints), index) }?;
-        let hint = &mut hints[slot % HINTS_IN_ENTRY];
-        let (updated, result) = update(*hint);
-        *hint = updated;
-        Some(result)
+    fn hint(&self, slot: u16) -> u16 {
+        hint(slot).map_or(0, |hint| *hint)
+    }
+
+    #[inline(always)]
+    fn set_hint(&self, slot: u16, value: u16) {
+        if let Some(hint) = hint(slot) {
+            *hint = value;
+        }
     }
 
     #[inline(always)]
     fn forget(&self, value: u32) -> u32 {
         forget(self.skb, value)
     }
+}
+
+/// The hint at `slot`. If two CPUs change it at the same time, one change is lost.
+#[inline(always)]
+fn hint(slot: u16) -> Option<&'static mut u16> {
+    let slot = usize::from(slot);
+    let index = (slot / HINTS_IN_ENTRY) as u32;
+    // SAFETY: the map's keys are `u32`, its values as many hints.
+    let hints = unsafe { entry::<[u16; HINTS_IN_ENTRY]>(addr_of_mut!(bpfecho_hints), index) }?;
+    Some(&mut hints[slot % HINTS_IN_ENTRY])
 }
 
 /// See [`Host::forget`].

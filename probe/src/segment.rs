@@ -3,6 +3,7 @@
 use crate::abi::Counter;
 use crate::checksum::Edit;
 use crate::headers::{Be16, Be32, Tcp, flag};
+use crate::hint;
 use crate::host::Host;
 use crate::mirror::{self, Segment, SequenceNumber};
 use crate::options::Options;
@@ -23,23 +24,49 @@ pub(crate) fn is_sensible(flags: u8) -> bool {
 
 /// A segment other than a SYN that is to be answered.
 pub(crate) struct Established {
+    segment: Segment,
+    fin: bool,
     /// The bytes of payload in the packet.
-    pub(crate) payload: u32,
+    payload: u32,
     /// Whether the packet has all of the segment, and is no fragment.
-    pub(crate) whole: bool,
+    whole: bool,
 }
 
 impl Established {
-    /// Edits `tcp` into its answer, all but its options. Returns what kind of segment it was, if it is counted;
-    /// else why there is no answer.
+    /// What `tcp` says.
     #[inline(always)]
-    pub(crate) fn answer<H: Host>(&self, tcp: &mut Tcp, edit: &mut Edit) -> Result<Option<Counter>, Counter> {
+    pub(crate) fn new(tcp: &Tcp, payload: u32, whole: bool) -> Self {
         let segment = Segment {
             sequence: SequenceNumber(tcp.sequence.get()),
             acknowledgment: SequenceNumber(tcp.acknowledgment.get()),
             window: tcp.window.get(),
         };
-        let fin = tcp.flags & flag::FIN != 0;
+        Self { segment, fin: tcp.flags & flag::FIN != 0, payload, whole }
+    }
+
+    /// Whether its echo is to be sent twice, as its sender waits for acknowledgments: see [`hint`]. It is `length`
+    /// bytes long with its IP header, and the hint is at `slot`.
+    #[inline(always)]
+    pub(crate) fn is_awaited<H: Host>(&self, host: &H, length: u32, slot: u16) -> bool {
+        let Self { segment, fin, payload, whole } = *self;
+        let alone = segment.sequence == segment.acknowledgment && !fin && whole;
+        if !H::WIRE || !alone || length > host.mtu() {
+            return false;
+        }
+        let (hint, twice) = if payload == 0 {
+            (hint::after_acknowledgment(host.hint(slot)), false)
+        } else {
+            hint::after_message(host.hint(slot))
+        };
+        host.set_hint(slot, hint);
+        twice
+    }
+
+    /// Edits `tcp` into its answer, all but its options. Returns what kind of segment it was, if it is counted;
+    /// else why there is no answer.
+    #[inline(always)]
+    pub(crate) fn answer<H: Host>(&self, tcp: &mut Tcp, edit: &mut Edit) -> Result<Option<Counter>, Counter> {
+        let Self { segment, fin, .. } = *self;
         // How long a segment in fragments is nobody knows here: too long to acknowledge it in advance.
         let payload = if self.whole { self.payload } else { UNKNOWN_LENGTH };
         let answer = if H::WIRE {

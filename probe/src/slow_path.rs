@@ -9,7 +9,8 @@ use crate::headers::{
     Icmp, Ipv4, Ipv6, Ipv6Extension, Ports, SegmentHeader, Tcp, Udp, VlanTag, flag, icmp, is_extension,
     protocol,
 };
-use crate::host::{Audience, CHUNK, Frame, Host, Room, Walk};
+use crate::hint;
+use crate::host::{Audience, CHUNK, Fragments, Frame, Host, Room, Walk};
 use crate::neighbour;
 use crate::options::Options;
 use crate::packet::{Header, view};
@@ -278,7 +279,7 @@ impl Datagram {
         let mut edit = Edit::default();
         if plan.header_length != 0 {
             if self.protocol == protocol::TCP {
-                let event = self.answer_tcp(host, room, payload, plan.header_length, &mut edit)?;
+                let event = self.answer_tcp(host, room, payload, plan.header_length, &mut edit, reflected)?;
                 reflected.event = event;
                 if event == Some(Counter::Handshakes) && payload != 0 {
                     // Data in a SYN is not acknowledged, so it comes again behind the handshake (RFC 9293
@@ -405,6 +406,7 @@ impl Datagram {
         payload: u32,
         header_length: usize,
         edit: &mut Edit,
+        reflected: &mut Reflected,
     ) -> Result<Option<Counter>, Refusal> {
         let tcp = &mut room.segment.tcp;
         if tcp.flags & flag::RST != 0 {
@@ -425,9 +427,13 @@ impl Datagram {
             segment::answer_syn(host, tcp, &mut options, host.mtu().saturating_sub(overhead), edit);
             return Ok(Some(Counter::Handshakes));
         }
-        let established = Established { payload, whole: self.fragment == Fragment::All };
+        let established = Established::new(tcp, payload, self.fragment == Fragment::All);
         let event = established.answer::<H>(tcp, edit).map_err(Refusal::consumed)?;
         options.echo_timestamp(edit);
+        let Fragments { source, destination, .. } = &room.datagram;
+        let addresses = hint::addresses(address::sum(&source.address), address::sum(&destination.address));
+        let slot = hint::slot(addresses, &room.segment.ports);
+        reflected.twice = established.is_awaited(host, self.end - self.network, slot);
         Ok(event)
     }
 

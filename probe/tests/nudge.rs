@@ -3,7 +3,7 @@
 
 mod support;
 
-use probe::abi::Counter;
+use probe::abi::{Counter, link};
 use probe::reflect::Outcome;
 use support::golden::*;
 use support::*;
@@ -51,6 +51,39 @@ fn client_that_waits_is_nudged_from_its_third_message_on() {
     for route in routes() {
         let expected: Vec<_> = (3..=70).filter(|number| ![16, 32, 64].contains(number)).collect();
         assert_eq!(nudged(&Wire::usual(), &route, 70), expected);
+    }
+}
+
+#[test]
+fn unusual_packets_make_no_difference() {
+    // What is received twice is acknowledged with SACK blocks (RFC 2883), here without timestamps in front.
+    let blocks =
+        [&[1, 1, 5, 10][..], &SEQUENCE.to_be_bytes(), &SEQUENCE.wrapping_add(1).to_be_bytes()].concat();
+    for route in routes() {
+        for tags in [vec![], vec![0x81, 0, 0, 5]] {
+            let (server, route) = (Wire::usual(), Route { tags, ..route.clone() });
+            let mut twice = Vec::new();
+            for index in 0..6 {
+                let acknowledgment = Tcp { options: blocks.clone(), ..segment(&route, index * LENGTH, b"") };
+                assert!(!is_nudged(&server, &acknowledgment.frame()));
+                twice.push(is_nudged(&server, &segment(&route, index * LENGTH, b"message").frame()));
+            }
+            assert_eq!(twice, [false, false, true, true, true, true]);
+        }
+    }
+}
+
+#[test]
+fn client_on_a_tunnel_is_nudged() {
+    for route in routes() {
+        let server = Wire { link: link::NONE, ..Wire::usual() };
+        let mut twice = Vec::new();
+        for index in 0..4 {
+            assert!(!is_nudged(&server, &segment(&route, index * LENGTH, b"").frame()[ETHERNET..]));
+            let message = segment(&route, index * LENGTH, b"message").frame();
+            twice.push(is_nudged(&server, &message[ETHERNET..]));
+        }
+        assert_eq!(twice, [false, false, true, true]);
     }
 }
 

@@ -237,6 +237,12 @@ fn converse(no_delay: bool) -> End {
     bpfecho.end()
 }
 
+pub(crate) fn nagle_without_timestamps() {
+    // Then its acknowledgments of what it has received already begin with their SACK blocks.
+    sh("sysctl -qw net.ipv4.tcp_timestamps=0");
+    nagle();
+}
+
 pub(crate) fn nagle() {
     let end = converse(false);
     let nudges = end.count("nudge");
