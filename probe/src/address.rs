@@ -23,6 +23,12 @@ pub(crate) fn is_unspecified(address: &Address) -> bool {
     sum(address) == 0
 }
 
+/// Whether the address is one that is valid on one link only (RFC 4291 section 2.5.6).
+#[inline(always)]
+pub(crate) fn is_link_local(address: &Address) -> bool {
+    address[0] == 0xfe && address[1] & 0xc0 == 0x80
+}
+
 /// The address as four words.
 #[inline(always)]
 fn words(address: &Address) -> [Be32; 4] {

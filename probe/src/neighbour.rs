@@ -152,7 +152,9 @@ fn may_answer<H: Host, F: Frame>(
     if !ours || frame.audience() == Audience::Other {
         return Err(Refusal::NOT_OURS);
     }
-    if !ethernet.is_answerable() || !host.answers(&question.source) {
+    // Whoever may use the server may ask for it from its link-local address, too (RFC 4861 section 7.2.2).
+    let may_ask = address::is_link_local(&question.source.address) || host.answers(&question.source);
+    if !ethernet.is_answerable() || !may_ask {
         return Err(Refusal::consumed(Counter::DroppedSource));
     }
     Ok(())

@@ -323,3 +323,18 @@ fn pings_to_virtual_hosts_on_loopback_are_not_ours() {
         assert_untouched(&server::<false>(), &ping(&route, b"ping"), NOT_OURS);
     }
 }
+
+#[test]
+fn solicitation_from_a_link_local_address_is_answered_to_all() {
+    // It does not say who will use the host, which is asked again then.
+    let source = "fe80::c";
+    let macs = to_all().macs;
+    let refused = vec![source.parse().unwrap()];
+    let host = Wire { refused, ..server::<true>() };
+    let route = Route { hops: 255, macs, ..Route::new(source, "ff02::1:ff00:77") };
+    let (_, answer) = ask(&host, &solicitation(&route), Audience::Many).unwrap();
+    let back = Route { macs: [CLIENT_MAC, SERVER_MAC], hops: 255, ..Route::new(VIRTUAL_6, source) };
+    assert_eq!(answer, neighbour(&back, 136, 0x60, VIRTUAL_6, &mac_option(2, SERVER_MAC)));
+    let datagram = udp(&Route::new(source, VIRTUAL_6), b"x");
+    assert_untouched(&host, &datagram, consumed(Counter::DroppedSource));
+}
