@@ -218,6 +218,8 @@ const MESSAGES: u64 = 2000;
 
 /// Exchanges messages over each family, one after another.
 fn converse(no_delay: bool) -> End {
+    // Two CPUs would change the order of packets now and then.
+    sys::stay_on_this_cpu();
     let server = server();
     let bpfecho = start(&server);
     for address in [V4, V6] {
