@@ -6,6 +6,8 @@
 mod forms;
 #[path = "packet_forms/packet.rs"]
 mod packet;
+#[path = "packet_forms/shapes.rs"]
+mod shapes;
 #[path = "packet_forms/socket.rs"]
 mod socket;
 mod support;

@@ -15,7 +15,7 @@ use bpfecho::protocols::Protocols;
 use loader::tc::Netlink;
 use loader::{Errno, TestInput};
 use packets::golden::{SEQUENCE, TSECR, TSVAL, aligned_timestamps, syn, syn_ack};
-use packets::random::{Random, damage, datagram, question, segment};
+use packets::random::{Random, damage, datagram, from_nobody, question, segment, turn};
 use packets::*;
 use probe::abi::{Counter, Counters, destination, protocols};
 use probe::host::Audience;
@@ -574,24 +574,6 @@ fn mutated(random: &mut Random) -> Vec<u8> {
     }
     frame.truncate(2000);
     frame
-}
-
-/// The next packet of a conversation in which each side waits for the other: an acknowledgment, or a message.
-fn turn(random: &mut Random) -> Vec<u8> {
-    let route = &routes()[random.below(2)];
-    let payload = if random.chance(50) { random.bytes(12) } else { Vec::new() };
-    let sequence = random.number() as u32;
-    Tcp { sequence, acknowledgment: sequence, payload, ..Tcp::new(route, ACK) }.frame()
-}
-
-/// A datagram from the server itself, or from its port.
-fn from_nobody(random: &mut Random) -> Vec<u8> {
-    let mut route = routes()[random.below(2)].clone();
-    if random.chance(50) {
-        route.from = route.to;
-    }
-    route.from.set_port([PORT, 7, 53, 123][random.below(4)]);
-    udp(&route, b"hello")
 }
 
 fn names() {

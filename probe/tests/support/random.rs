@@ -1,8 +1,8 @@
 //! Random packets, the same on every machine.
 
 use super::{
-    ACK, CLIENT_6, CLIENT_MAC, CWR, ECE, FIN, ICMP, ICMPV6, PSH, Route, SERVER_MAC, SYN, TCP, Tcp, UDP, ping,
-    routes, udp,
+    ACK, CLIENT_6, CLIENT_MAC, CWR, ECE, FIN, ICMP, ICMPV6, PORT, PSH, Route, SERVER_MAC, SYN, TCP, Tcp, UDP,
+    ping, routes, udp,
 };
 
 /// A small generator of random numbers (SplitMix64): the same numbers on every machine.
@@ -157,6 +157,24 @@ pub(crate) fn question(random: &mut Random) -> Vec<u8> {
     let target = [0x20, 1, 0x0d, 0xb8, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, random.byte()];
     let option = &[1, 1, 2, 0, 0, 0, 0, 2][..if random.chance(70) { 8 } else { 0 }];
     route.frame(ICMPV6, &[&[135, 0, 0x12, 0x34, 0, 0, 0, 0][..], &target, option].concat())
+}
+
+/// The next packet of a conversation in which each side waits for the other: an acknowledgment, or a message.
+pub(crate) fn turn(random: &mut Random) -> Vec<u8> {
+    let route = &routes()[random.below(2)];
+    let payload = if random.chance(50) { random.bytes(12) } else { Vec::new() };
+    let sequence = random.number() as u32;
+    Tcp { sequence, acknowledgment: sequence, payload, ..Tcp::new(route, ACK) }.frame()
+}
+
+/// A datagram from the server itself, or from its port.
+pub(crate) fn from_nobody(random: &mut Random) -> Vec<u8> {
+    let mut route = routes()[random.below(2)].clone();
+    if random.chance(50) {
+        route.from = route.to;
+    }
+    route.from.set_port([PORT, 7, 53, 123][random.below(4)]);
+    udp(&route, b"hello")
 }
 
 /// Changes one to four of the first `limit` bytes of `frame`.
