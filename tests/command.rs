@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         test("an_argument_that_is_not_utf8", errors::not_utf8).needs(&["tc"]),
         test("help_and_version_go_to_standard_output", errors::help_and_version),
         test("missing_capabilities_are_named", errors::capabilities).needs(&["tc", "setpriv"]),
+        test("two_capabilities_are_enough", errors::two_capabilities).needs(&["ip", "setpriv"]),
         test("interfaces_that_cannot_be_used_are_named", errors::interfaces).needs(&["ip", "tc"]),
         test("a_port_in_use_is_refused", errors::port_in_use).needs(&["tc"]),
         test("a_port_of_another_bpfecho_is_refused", errors::port_in_use_by_another_bpfecho).needs(&["tc"]),

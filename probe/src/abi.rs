@@ -58,7 +58,7 @@ pub mod map {
     pub const SOURCES: &str = "bpfecho_from";
     /// An array of bits, one for each port: bit `port % 64` of the native-endian `u64` at index `port / 64`.
     pub const PORTS: &str = "bpfecho_ports";
-    /// A per-CPU array with one entry: [`super::Counters`].
+    /// A per-CPU array of all counters, two in each entry: [`super::CounterPair`].
     pub const COUNTERS: &str = "bpfecho_counts";
     /// A hash of the fragmented datagrams whose first fragment was sent back, the least recently used of which
     /// make room. Nothing for user space.
@@ -75,6 +75,9 @@ pub mod map {
 
     /// Every map.
     pub const ALL: [&str; 8] = [DESTINATIONS, SOURCES, PORTS, COUNTERS, FRAGMENTS, CLAIMED, HINTS, SCRATCH];
+
+    /// The entries of [`COUNTERS`].
+    pub const COUNTER_PAIRS: u32 = super::COUNTERS.div_ceil(2) as u32;
 
     /// The entries of [`PORTS`].
     pub const PORT_WORDS: u32 = 65536 / 64;
@@ -179,5 +182,9 @@ pub enum Counter {
 /// How many counters there are.
 pub const COUNTERS: usize = Counter::PassedFrame as usize + 1;
 
-/// The value of [`map::COUNTERS`], indexed by [`Counter`].
+/// A value of [`map::COUNTERS`]: the counters whose numbers are twice the index, and one more. So packets and their
+/// bytes are side by side, and no program has to add a variable to a pointer: see `options`.
+pub type CounterPair = [u64; 2];
+
+/// All counters, indexed by [`Counter`].
 pub type Counters = [u64; COUNTERS];

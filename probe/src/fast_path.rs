@@ -13,7 +13,7 @@ use crate::hint;
 use crate::host::{Audience, Host};
 use crate::packet::Packet;
 use crate::reflect::{Reflected, Refusal, end, has_neighbours, is_responder, serves};
-use crate::segment::{Established, is_established};
+use crate::segment::{self, Established, is_established};
 
 enum Network<'a> {
     V4(&'a mut Ipv4),
@@ -35,15 +35,15 @@ pub(crate) fn reflect<H: Host>(
     }
     let ethernet = packet.take::<Ethernet>()?;
     let start = size_of::<Ethernet>() as u32;
-    let (mut network, protocol, transport, end) = match ethernet.ethertype.get() {
+    let (mut network, protocol, hop_limit, transport, end) = match ethernet.ethertype.get() {
         ETHERTYPE_IPV4 => {
             let header = packet.take::<Ipv4>()?;
             if header.version_length != 0x45 || header.is_fragment() {
                 return None;
             }
             let end = end(start, u32::from(header.total_length.get()), length);
-            let protocol = header.protocol;
-            (Network::V4(header), protocol, start + size_of::<Ipv4>() as u32, end)
+            let (protocol, hop_limit) = (header.protocol, header.ttl);
+            (Network::V4(header), protocol, hop_limit, start + size_of::<Ipv4>() as u32, end)
         }
         ETHERTYPE_IPV6 => {
             let header = packet.take::<Ipv6>()?;
@@ -52,8 +52,8 @@ pub(crate) fn reflect<H: Host>(
             }
             let start = start + size_of::<Ipv6>() as u32;
             let end = end(start, u32::from(header.payload_length.get()), length);
-            let protocol = header.next_header;
-            (Network::V6(header), protocol, start, end)
+            let (protocol, hop_limit) = (header.next_header, header.hop_limit);
+            (Network::V6(header), protocol, hop_limit, start, end)
         }
         ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => return None,
         ETHERTYPE_ARP if has_neighbours(host) => return None,
@@ -81,7 +81,7 @@ pub(crate) fn reflect<H: Host>(
         let source = ports.source.get();
         let usual = audience == Audience::Us
             && ethernet.is_answerable()
-            && network.hop_limit() > 1
+            && hop_limit > 1
             && !network.is_own_source()
             && !serves(host, source)
             && !(protocol == protocol::UDP && is_responder(source))
@@ -107,31 +107,28 @@ pub(crate) fn reflect<H: Host>(
         if !is_established(tcp.flags) || payload_start > end {
             return None;
         }
+        let payload = end - payload_start;
+        let segment = Established::new(tcp, payload, true);
+        let Ok(answer) = segment.answer::<H>() else {
+            return None;
+        };
+        let mut edit = Edit::default();
         // Whatever is behind timestamps stays as it is.
-        let mut timestamps = None;
         if header_length >= Tcp::LENGTH + size_of::<AlignedTimestamps>() {
             let options = packet.take::<AlignedTimestamps>()?;
             if options.kind != AlignedTimestamps::KIND {
                 return None;
             }
-            timestamps = Some(options);
+            edit.replace(options.echo.word(), options.value.word());
+            options.echo = options.value;
         } else if header_length != Tcp::LENGTH {
             return None;
         }
-        let payload = end - payload_start;
-        let segment = Established::new(tcp, payload, true);
-        let mut edit = Edit::default();
-        let Ok(event) = segment.answer::<H>(tcp, &mut edit) else {
-            return None;
-        };
-        if let Some(options) = timestamps {
-            edit.replace(options.echo.word(), options.value.word());
-            options.echo = options.value;
-        }
+        segment::write::<H>(answer, tcp, &mut edit);
         reflected.twice = segment.is_awaited(host, end - start, hint::slot(network.addresses_sum(), ports));
         reflected.packets = tcp_counter;
         reflected.bytes = payload;
-        reflected.event = event;
+        reflected.event = segment.event();
         reflected.checksum = transport + Tcp::CHECKSUM_OFFSET as u32;
         reflected.difference = edit.difference();
     }
@@ -169,14 +166,6 @@ impl Network<'_> {
         match self {
             Self::V4(header) => header.source == header.destination,
             Self::V6(header) => header.source == header.destination,
-        }
-    }
-
-    #[inline(always)]
-    fn hop_limit(&self) -> u8 {
-        match self {
-            Self::V4(header) => header.ttl,
-            Self::V6(header) => header.hop_limit,
         }
     }
 

@@ -413,6 +413,8 @@ pub struct Tcp {
 impl Tcp {
     /// The length of a header without options.
     pub const LENGTH: usize = 20;
+    /// The length of the longest header.
+    pub const MAX_LENGTH: usize = 60;
     /// Where the checksum is, from the beginning of the ports.
     pub const CHECKSUM_OFFSET: usize = 16;
 
@@ -446,8 +448,7 @@ impl AlignedTimestamps {
     pub const KIND: Be32 = Be32([1, 1, 8, 10]);
 }
 
-/// The longest TCP header, with more room for options than it can have, so that a masked offset and a few bytes
-/// more are always inside.
+/// The longest TCP header.
 #[repr(C)]
 pub struct SegmentHeader {
     /// The ports.
@@ -455,20 +456,12 @@ pub struct SegmentHeader {
     /// The rest of the fixed part.
     pub tcp: Tcp,
     /// The options.
-    pub options: [u8; 80],
+    pub options: [[u8; 4]; Self::OPTION_WORDS],
 }
 
 impl SegmentHeader {
     /// The options of the longest header, in 32-bit words.
-    pub const OPTION_WORDS: usize = 10;
-
-    /// Makes all options zeros.
-    #[inline(always)]
-    pub fn clear_options(&mut self) {
-        for word in self.options.as_chunks_mut::<4>().0.iter_mut().take(Self::OPTION_WORDS) {
-            *word = [0; 4];
-        }
-    }
+    pub const OPTION_WORDS: usize = (Tcp::MAX_LENGTH - Tcp::LENGTH) / 4;
 }
 
 /// The control bits of TCP (RFC 9293 section 3.1).

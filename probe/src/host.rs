@@ -3,6 +3,7 @@
 
 use crate::abi::Prefix;
 use crate::headers::{Ethernet, SegmentHeader};
+use crate::options::Options;
 use crate::packet::{Header, Packet, zeroed};
 
 /// The configuration, and the little that is remembered.
@@ -131,21 +132,21 @@ pub struct Room {
     pub(crate) walk: Walk,
     /// The transport header.
     pub(crate) segment: SegmentHeader,
+    /// The TCP options.
+    pub(crate) options: Options,
     /// The network header.
     pub(crate) network: [u8; 40],
     /// A part of the payload.
     pub(crate) chunk: [u8; CHUNK],
     /// The sum of the payload so far.
     pub(crate) sum: u32,
-    /// Where the TCP options are, by their kind; each in bytes from the first, zero if there is none.
-    pub(crate) options: [u8; 16],
     /// The link-layer header.
     pub(crate) ethernet: Ethernet,
     /// For a multiple of eight bytes.
-    padding: [u8; 2],
+    padding: [u8; 6],
 }
 
-const _: () = assert!(size_of::<Room>() == 48 + 12 + 100 + 40 + CHUNK + 4 + 16 + 16);
+const _: () = assert!(size_of::<Room>() == 48 + 12 + 60 + 40 + 40 + CHUNK + 4 + 20);
 
 impl Default for Room {
     #[inline(always)]
@@ -156,12 +157,12 @@ impl Default for Room {
             datagram,
             walk: Walk::default(),
             segment: zeroed(),
+            options: Options::new(0, 0),
             network: [0; 40],
             chunk: [0; CHUNK],
             sum: 0,
-            options: [0; 16],
             ethernet: zeroed(),
-            padding: [0; 2],
+            padding: [0; 6],
         }
     }
 }

@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use core::mem::transmute;
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
-use crate::abi::{COUNTERS, Counter, Counters, Prefix, map};
+use crate::abi::{Counter, CounterPair, Prefix, map};
 use crate::host::{Audience, CHUNK, Fragments, Frame, Host, Room};
 use crate::packet::{Header, Packet};
 use crate::reflect::{Outcome, Reflected, Refusal, reflect};
@@ -72,7 +72,7 @@ const BPF_F_NO_PREALLOC: u32 = 1;
 const BPF_F_PSEUDO_HDR: u64 = 1 << 4;
 
 /// How many hints one entry of [`map::HINTS`] has: an array rounds its values up to eight bytes.
-const HINTS_IN_ENTRY: usize = 4;
+const HINTS_IN_ENTRY: u16 = 4;
 
 /// Declares the maps: symbol, kind, key, value, entries.
 macro_rules! maps {
@@ -98,13 +98,13 @@ maps! {
     /// [`map::PORTS`].
     bpfecho_ports: BPF_MAP_TYPE_ARRAY<u32, u64>[map::PORT_WORDS], 0;
     /// [`map::COUNTERS`].
-    bpfecho_counts: BPF_MAP_TYPE_PERCPU_ARRAY<u32, Counters>[1], 0;
+    bpfecho_counts: BPF_MAP_TYPE_PERCPU_ARRAY<u32, CounterPair>[map::COUNTER_PAIRS], 0;
     /// [`map::FRAGMENTS`]: datagrams that arrive at the same time.
     bpfecho_frags: BPF_MAP_TYPE_LRU_HASH<Fragments, u32>[4096], 0;
     /// [`map::CLAIMED`].
     bpfecho_claimed: BPF_MAP_TYPE_LRU_HASH<Prefix, u32>[1024], 0;
     /// [`map::HINTS`]: one for each value of a 16-bit hash.
-    bpfecho_hints: BPF_MAP_TYPE_ARRAY<u32, [u16; HINTS_IN_ENTRY]>[65536 / HINTS_IN_ENTRY as u32], 0;
+    bpfecho_hints: BPF_MAP_TYPE_ARRAY<u32, u64>[65536 / HINTS_IN_ENTRY as u32], 0;
     /// [`map::SCRATCH`].
     bpfecho_scratch: BPF_MAP_TYPE_PERCPU_ARRAY<u32, Room>[1], 0;
 }
@@ -186,6 +186,24 @@ unsafe fn lookup<K, V>(map: *mut MapDefinition, key: &K) -> Option<&'static mut 
     unsafe { helper::map_lookup_elem(map, (&raw const *key).cast()).cast::<V>().as_mut() }
 }
 
+/// A key on the stack, where the verifier takes no access that is not aligned. The address is, so eight bytes of it may
+/// be copied at once.
+#[repr(C, align(8))]
+struct Key {
+    padding: u32,
+    prefix: Prefix,
+}
+
+impl Key {
+    #[inline(always)]
+    fn new(&Prefix { length, address }: &Prefix) -> Self {
+        let mut key = Self { padding: 0, prefix: Prefix { length: 0, address } };
+        // SAFETY: the field is live. Else the compiler may copy the length and half of the address's eight bytes at once.
+        unsafe { write_volatile(&raw mut key.prefix.length, length) };
+        key
+    }
+}
+
 /// The entry `index` of an array. (A key that is a constant would be global data.)
 ///
 /// # Safety
@@ -240,13 +258,15 @@ impl<const WIRE: bool> Host for Hook<WIRE> {
     #[inline(always)]
     fn destination(&self, address: &Prefix) -> u32 {
         // SAFETY: the map's keys are `Prefix`, its values `u32`.
-        unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_to), address) }.map_or(0, |value| *value)
+        unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_to), &Key::new(address).prefix) }
+            .map_or(0, |value| *value)
     }
 
     #[inline(always)]
     fn answers(&self, address: &Prefix) -> bool {
         // SAFETY: the map's keys are `Prefix`, its values `u32`.
-        unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_from), address) }.is_some_and(|value| *value != 0)
+        unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_from), &Key::new(address).prefix) }
+            .is_some_and(|value| *value != 0)
     }
 
     #[inline(always)]
@@ -279,13 +299,15 @@ impl<const WIRE: bool> Host for Hook<WIRE> {
 
     #[inline(always)]
     fn hint(&self, slot: u16) -> u16 {
-        hint(slot).map_or(0, |hint| *hint)
+        let (entry, place) = hint(slot);
+        entry.map_or(0, |hints| (*hints >> place) as u16)
     }
 
     #[inline(always)]
     fn set_hint(&self, slot: u16, value: u16) {
-        if let Some(hint) = hint(slot) {
-            *hint = value;
+        // If two CPUs change an entry at the same time, one change is lost.
+        if let (Some(hints), place) = hint(slot) {
+            *hints = *hints & !(u64::from(u16::MAX) << place) | u64::from(value) << place;
         }
     }
 
@@ -295,14 +317,13 @@ impl<const WIRE: bool> Host for Hook<WIRE> {
     }
 }
 
-/// The hint at `slot`. If two CPUs change it at the same time, one change is lost.
+/// The entry that has the hint at `slot`, and the place of its lowest bit there.
 #[inline(always)]
-fn hint(slot: u16) -> Option<&'static mut u16> {
-    let slot = usize::from(slot);
-    let index = (slot / HINTS_IN_ENTRY) as u32;
-    // SAFETY: the map's keys are `u32`, its values as many hints.
-    let hints = unsafe { entry::<[u16; HINTS_IN_ENTRY]>(addr_of_mut!(bpfecho_hints), index) }?;
-    Some(&mut hints[slot % HINTS_IN_ENTRY])
+fn hint(slot: u16) -> (Option<&'static mut u64>, u32) {
+    let index = u32::from(slot / HINTS_IN_ENTRY);
+    // SAFETY: the map's keys are `u32`, its values `u64`.
+    let entry = unsafe { entry::<u64>(addr_of_mut!(bpfecho_hints), index) };
+    (entry, u32::from(slot % HINTS_IN_ENTRY) * u16::BITS)
 }
 
 /// See [`Host::forget`].
@@ -420,25 +441,15 @@ fn room() -> Option<&'static mut Room> {
     unsafe { entry::<Room>(addr_of_mut!(bpfecho_scratch), 0) }
 }
 
-/// Adds to the counters of this CPU, which nothing else writes while the program runs: one to `packets`, `bytes` to
-/// the counter behind it, and one to `event`.
+/// Adds to the counters of this CPU, which nothing else writes while the program runs: one to `counter`, and `bytes` to
+/// the one behind it.
 #[inline(always)]
-fn count(skb: *mut SkBuff, packets: Counter, bytes: u32, event: Option<Counter>) {
-    // SAFETY: the map's keys are `u32`, its values `Counters`.
-    let Some(counters) = (unsafe { entry::<Counters>(addr_of_mut!(bpfecho_counts), 0) }) else { return };
-    // Without CAP_PERFMON the verifier wants an index to have one range, whatever it is.
-    let mut add = |counter: u32, amount: u64| {
-        let counter = forget(skb, counter) as usize;
-        if counter < COUNTERS {
-            counters[counter] += amount;
-        }
-    };
-    add(packets as u32, 1);
-    if bytes != 0 {
-        add(packets as u32 + 1, u64::from(bytes));
-    }
-    if let Some(event) = event {
-        add(event as u32, 1);
+fn count(counter: Counter, bytes: u32) {
+    let (index, second) = (counter as u32 / 2, counter as u64 % 2);
+    // SAFETY: the map's keys are `u32`, its values `CounterPair`.
+    if let Some(pair) = unsafe { entry::<CounterPair>(addr_of_mut!(bpfecho_counts), index) } {
+        pair[0] += 1 - second;
+        pair[1] += second + u64::from(bytes);
     }
 }
 
@@ -465,7 +476,7 @@ fn run<const WIRE: bool>(skb: *mut SkBuff) -> i32 {
         Outcome::Reflected(reflected) => send::<WIRE>(skb, reflected).unwrap_or(consumed),
         Outcome::Refused(Refusal { goes_on, reason }) => {
             if let Some(reason) = reason {
-                count(skb, reason, 0, None);
+                count(reason, 0);
             }
             if goes_on { verdict::UNSPEC } else { consumed }
         }
@@ -476,7 +487,10 @@ fn run<const WIRE: bool>(skb: *mut SkBuff) -> i32 {
 #[inline(always)]
 fn send<const WIRE: bool>(skb: *mut SkBuff, reflected: Reflected) -> Option<i32> {
     let Reflected { packets, bytes, event, checksum, difference, pseudo_difference, .. } = reflected;
-    count(skb, packets, bytes, event);
+    count(packets, bytes);
+    if let Some(event) = event {
+        count(event, 0);
+    }
     // SAFETY: the offset is that of a checksum inside the packet. The helper cannot fail, as the bytes around
     // were just written.
     unsafe {
@@ -504,7 +518,7 @@ fn send<const WIRE: bool>(skb: *mut SkBuff, reflected: Reflected) -> Option<i32>
         let ifindex = (*skb).ifindex;
         if reflected.twice {
             helper::clone_redirect(skb, ifindex, 0);
-            count(skb, Counter::Nudges, 0, None);
+            count(Counter::Nudges, 0);
         }
         Some(helper::redirect(ifindex, 0) as i32)
     }

@@ -2,7 +2,7 @@
 
 use crate::abi::Counter;
 use crate::checksum::Edit;
-use crate::headers::{Be16, Be32, Tcp, flag};
+use crate::headers::{Be16, Be32, SegmentHeader, Tcp, flag};
 use crate::hint;
 use crate::host::Host;
 use crate::mirror::{self, Segment, SequenceNumber};
@@ -62,10 +62,9 @@ impl Established {
         twice
     }
 
-    /// Edits `tcp` into its answer, all but its options. Returns what kind of segment it was, if it is counted;
-    /// else why there is no answer.
+    /// The answer; else why there is none.
     #[inline(always)]
-    pub(crate) fn answer<H: Host>(&self, tcp: &mut Tcp, edit: &mut Edit) -> Result<Option<Counter>, Counter> {
+    pub(crate) fn answer<H: Host>(&self) -> Result<Segment, Counter> {
         let Self { segment, fin, .. } = *self;
         // How long a segment in fragments is nobody knows here: too long to acknowledge it in advance.
         let payload = if self.whole { self.payload } else { UNKNOWN_LENGTH };
@@ -74,29 +73,39 @@ impl Established {
         } else {
             mirror::answer(segment, payload, fin)
         };
-        let answer = answer.ok_or(Counter::DroppedStray)?;
-        set_numbers(tcp, answer.sequence, answer.acknowledgment, edit);
-        if !H::WIRE {
-            let window = Be16::new(answer.window);
-            edit.replace(tcp.window.word(), window.word());
-            tcp.window = window;
-        }
-        Ok(fin.then_some(Counter::Closes))
+        answer.ok_or(Counter::DroppedStray)
+    }
+
+    /// What kind of segment it is, if it is counted.
+    #[inline(always)]
+    pub(crate) fn event(&self) -> Option<Counter> {
+        self.fin.then_some(Counter::Closes)
+    }
+}
+
+/// Edits the numbers in `tcp` into those of `answer`.
+#[inline(always)]
+pub(crate) fn write<H: Host>(answer: Segment, tcp: &mut Tcp, edit: &mut Edit) {
+    set_numbers(tcp, answer.sequence, answer.acknowledgment, edit);
+    if !H::WIRE {
+        let window = Be16::new(answer.window);
+        edit.replace(tcp.window.word(), window.word());
+        tcp.window = window;
     }
 }
 
 /// More than any window.
 const UNKNOWN_LENGTH: u32 = 1 << 30;
 
-/// Edits a SYN into its answer, which promises an MSS of at most `max_mss` bytes.
+/// Edits a SYN, with zeros behind its options, into its answer, which promises an MSS of at most `max_mss` bytes.
 #[inline(always)]
 pub(crate) fn answer_syn<H: Host>(
-    host: &H,
-    tcp: &mut Tcp,
-    options: &mut Options,
+    segment: &mut SegmentHeader,
+    options: &Options,
     max_mss: u32,
     edit: &mut Edit,
 ) {
+    let tcp = &mut segment.tcp;
     let client = SequenceNumber(tcp.sequence.get());
     let scale = if H::WIRE { 0 } else { options.window_scale() };
     set_numbers(tcp, mirror::initial_sequence(client, scale), client.after(1), edit);
@@ -108,7 +117,7 @@ pub(crate) fn answer_syn<H: Host>(
     tcp.offset &= 0xf0;
     tcp.flags = flag::SYN | flag::ACK;
     edit.replace(old, tcp.offset_flags_word());
-    options.answer_syn(host, max_mss, edit);
+    options.answer_syn::<H>(segment, max_mss, edit);
 }
 
 #[inline(always)]

@@ -221,8 +221,8 @@ fn extension_step<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room) -> bo
 struct Plan {
     /// The counter of packets like this.
     counter: Counter,
-    /// Whether it has ports.
-    ports: bool,
+    /// Which of [`protocols`] it is: a constant on each path, so that the verifier follows none that mixes two.
+    protocol: u32,
     /// The length of the transport header in bytes; zero for a later fragment.
     header_length: usize,
 }
@@ -269,7 +269,7 @@ impl Datagram {
         if self.end > frame.length() || payload_start > self.end {
             return Err(MALFORMED);
         }
-        self.check(host, frame, room, plan.ports)?;
+        self.check(host, frame, room, plan.protocol)?;
 
         let payload = self.end - payload_start;
         reflected.packets = plan.counter;
@@ -278,10 +278,12 @@ impl Datagram {
         let mut cut = 0;
         let mut edit = Edit::default();
         if plan.header_length != 0 {
-            if self.protocol == protocol::TCP {
-                let event = self.answer_tcp(host, room, payload, plan.header_length, &mut edit, reflected)?;
+            if plan.protocol == protocols::TCP {
+                let event = self.answer_tcp(host, frame, room, payload_start, &mut edit, reflected)?;
+                let is_syn = event == Some(Counter::Handshakes);
                 reflected.event = event;
-                if event == Some(Counter::Handshakes) && payload != 0 {
+                stored = if is_syn { plan.header_length } else { Tcp::LENGTH };
+                if is_syn && payload != 0 {
                     // Data in a SYN is not acknowledged, so it comes again behind the handshake (RFC 9293
                     // section 3.4, RFC 7413 section 4.2.2). What was damaged must not get a right checksum, so
                     // that is corrected and not made anew.
@@ -296,10 +298,10 @@ impl Datagram {
                 reflected.checksum = self.transport + Tcp::CHECKSUM_OFFSET as u32;
                 reflected.difference = edit.difference();
             }
-            if plan.ports {
+            if plan.protocol != protocols::ICMP {
                 let ports = &mut room.segment.ports;
                 core::mem::swap(&mut ports.source, &mut ports.destination);
-                stored = if self.protocol == protocol::TCP { plan.header_length } else { size_of::<Ports>() };
+                stored = stored.max(size_of::<Ports>());
             } else {
                 let message: &mut Icmp = view(&mut room.segment);
                 let old = message.kind_word();
@@ -318,7 +320,7 @@ impl Datagram {
         Ok(())
     }
 
-    /// Reads the transport header, of TCP with its options, and says what is to be done with it.
+    /// Reads the transport header, of TCP without its options, and says what is to be done with it.
     #[inline(always)]
     fn plan<H: Host, F: Frame>(
         &self,
@@ -342,7 +344,7 @@ impl Datagram {
             return Err(Refusal::NOT_OURS);
         }
         if self.fragment == Fragment::Later {
-            return Ok(Plan { counter, ports: false, header_length: 0 });
+            return Ok(Plan { counter, protocol: wanted, header_length: 0 });
         }
         load(frame, self.transport, &mut segment.ports).ok_or(Refusal::NOT_OURS)?;
         if !ports {
@@ -354,10 +356,10 @@ impl Datagram {
         } else if !serves(host, segment.ports.destination.get()) {
             return Err(Refusal::NOT_OURS);
         }
-        if self.protocol == protocol::TCP {
+        if wanted == protocols::TCP {
             header_length = load_tcp(frame, self.transport, segment).ok_or(MALFORMED)?;
         }
-        Ok(Plan { counter, ports, header_length })
+        Ok(Plan { counter, protocol: wanted, header_length })
     }
 
     /// Whether anything forbids an answer.
@@ -367,9 +369,10 @@ impl Datagram {
         host: &H,
         frame: &F,
         room: &Room,
-        has_ports: bool,
+        protocol: u32,
     ) -> Result<(), Refusal> {
         let Room { datagram, ethernet, segment: SegmentHeader { ports, .. }, .. } = room;
+        let has_ports = protocol != protocols::ICMP && self.fragment != Fragment::Later;
         let own_source = datagram.source == datagram.destination;
         if !H::WIRE {
             let itself = has_ports && own_source && ports.source == ports.destination;
@@ -386,7 +389,7 @@ impl Datagram {
             let source = ports.source.get();
             let endpoint =
                 serves(host, source) && host.destination(&datagram.source) & destination::ECHO != 0;
-            if endpoint || self.protocol == protocol::UDP && is_responder(source) {
+            if endpoint || protocol == protocols::UDP && is_responder(source) {
                 return Err(Refusal::consumed(Counter::DroppedLoop));
             }
         }
@@ -396,45 +399,54 @@ impl Datagram {
         Ok(())
     }
 
-    /// Edits a TCP segment with `payload` bytes into its answer, all but the ports. Returns what kind of segment
-    /// it was, if it is counted.
+    /// Edits a TCP segment, whose payload begins at `payload_start`, into its answer, all but the ports. Returns what
+    /// kind of segment it was, if it is counted.
     #[inline(always)]
-    fn answer_tcp<H: Host>(
+    fn answer_tcp<H: Host, F: Frame>(
         &self,
         host: &H,
+        frame: &mut F,
         room: &mut Room,
-        payload: u32,
-        header_length: usize,
+        payload_start: u32,
         edit: &mut Edit,
         reflected: &mut Reflected,
     ) -> Result<Option<Counter>, Refusal> {
-        let tcp = &mut room.segment.tcp;
-        if tcp.flags & flag::RST != 0 {
+        let Room { segment, options, datagram, .. } = room;
+        let flags = segment.tcp.flags;
+        if flags & flag::RST != 0 {
             return Err(Refusal::consumed(Counter::Resets));
         }
-        if !is_sensible(tcp.flags) {
+        if !is_sensible(flags) {
             return Err(Refusal::consumed(Counter::DroppedFlags));
         }
-        let is_syn = tcp.flags & flag::SYN != 0;
+        let is_syn = flags & flag::SYN != 0;
         if is_syn && self.fragment != Fragment::All {
             return Err(Refusal::passed(Counter::PassedFragment));
         }
-        let length = header_length - Tcp::LENGTH;
-        let mut options = Options { bytes: &mut room.segment.options, length, places: &mut room.options };
-        options.find();
+        *options = Options::new(self.transport + Tcp::LENGTH as u32, payload_start);
+        options.find(frame);
         if is_syn {
+            options.load_all(frame);
+            segment.options = [[0; 4]; SegmentHeader::OPTION_WORDS];
+            let length = (payload_start - self.transport) as usize;
+            if !frame.load_part(self.transport, segment, length) {
+                return Err(MALFORMED);
+            }
             let overhead = self.transport - self.network + Tcp::LENGTH as u32;
-            segment::answer_syn(host, tcp, &mut options, host.mtu().saturating_sub(overhead), edit);
+            segment::answer_syn::<H>(segment, options, host.mtu().saturating_sub(overhead), edit);
             return Ok(Some(Counter::Handshakes));
         }
-        let established = Established::new(tcp, payload, self.fragment == Fragment::All);
-        let event = established.answer::<H>(tcp, edit).map_err(Refusal::consumed)?;
-        options.echo_timestamp(edit);
-        let Fragments { source, destination, .. } = &room.datagram;
+        let established =
+            Established::new(&segment.tcp, self.end - payload_start, self.fragment == Fragment::All);
+        let answer = established.answer::<H>().map_err(Refusal::consumed)?;
+        segment::write::<H>(answer, &mut segment.tcp, edit);
+        options.load_timestamps(frame);
+        options.echo_timestamp(frame, edit).ok_or(UNWRITABLE)?;
+        let Fragments { source, destination, .. } = datagram;
         let addresses = hint::addresses(address::sum(&source.address), address::sum(&destination.address));
-        let slot = hint::slot(addresses, &room.segment.ports);
+        let slot = hint::slot(addresses, &segment.ports);
         reflected.twice = established.is_awaited(host, self.end - self.network, slot);
-        Ok(event)
+        Ok(established.event())
     }
 
     /// By how much the pseudo header changes if the packet gets `cut` bytes shorter.
@@ -480,17 +492,13 @@ pub(crate) fn load<T: Header>(frame: &impl Frame, offset: u32, to: &mut T) -> Op
     frame.load(offset, to).then_some(())
 }
 
-/// Copies the TCP header at `offset`, with zeros behind it. Returns its length in bytes; `None` if it is malformed,
-/// or the frame ends before.
+/// Copies the fixed part of the TCP header at `offset`. Returns the length of all of it in bytes; `None` if it is
+/// malformed, or the frame ends before.
 #[inline(always)]
 fn load_tcp<F: Frame>(frame: &F, offset: u32, segment: &mut SegmentHeader) -> Option<usize> {
     load(frame, offset, view::<_, [u8; Tcp::LENGTH]>(segment))?;
-    segment.clear_options();
     let length = segment.tcp.header_length();
-    if length < Tcp::LENGTH || !frame.load_part(offset, segment, length) {
-        return None;
-    }
-    Some(length)
+    (length >= Tcp::LENGTH).then_some(length)
 }
 
 /// The sum of the bytes from `start` to `end`; `None` if these are more than a packet mostly has.

@@ -2,7 +2,7 @@
 
 use loader::tc::{Attachment, FILTER_NAME_LENGTH, IfIndex, NetlinkError, Side};
 use loader::{LinkError, LoadError, Map, MapError, Object, ParseError, Program, ProgramKind};
-use probe::abi::{self, Counters, destination, link, map, protocols, setting};
+use probe::abi::{self, CounterPair, Counters, destination, link, map, protocols, setting};
 
 use crate::configuration::{Configuration, Place};
 use crate::protocols::Protocols;
@@ -131,9 +131,11 @@ impl Echo {
     /// [`EchoError::Map`].
     pub fn counters(&self) -> Result<Counters, EchoError> {
         let mut sums = [0; abi::COUNTERS];
-        for cpu in self.counters.lookup_per_cpu(&0u32.to_ne_bytes())? {
-            for (sum, value) in sums.iter_mut().zip(cpu.chunks_exact(8)) {
-                *sum += value.try_into().map_or(0, u64::from_ne_bytes);
+        for (index, sums) in (0u32..).zip(sums.chunks_mut(size_of::<CounterPair>() / size_of::<u64>())) {
+            for cpu in self.counters.lookup_per_cpu(&index.to_ne_bytes())? {
+                for (sum, value) in sums.iter_mut().zip(cpu.chunks_exact(size_of::<u64>())) {
+                    *sum += value.try_into().map_or(0, u64::from_ne_bytes);
+                }
             }
         }
         Ok(sums)

@@ -123,6 +123,23 @@ impl<'a> Graph<'a> {
         Ok(())
     }
 
+    /// The verifier takes only aligned accesses to the stack, while compilers that may do otherwise in packets do so
+    /// there, too.
+    pub(crate) fn stack_accesses_are_aligned(&self) -> Result<(), String> {
+        for index in 0..self.code.len() / INSTRUCTION {
+            let instruction = self.instruction(index)?;
+            let bytes = match instruction.class() {
+                1 => instruction.stack_bytes(instruction.source),
+                2 | 3 => instruction.stack_bytes(instruction.destination),
+                _ => None,
+            };
+            if bytes.is_some_and(|bytes| bytes.start % bytes.len() != 0) {
+                return Err(format!("instruction {index} accesses the stack where it is not aligned"));
+            }
+        }
+        Ok(())
+    }
+
     /// Kernels before 6.3 refuse to read a byte of the stack that was never written (kernel commit 6715df8d5d24).
     /// Compilers do that, for a value that has none on some path and is not used there. Only accesses through the
     /// frame pointer are looked at, as those are the compiler's own.

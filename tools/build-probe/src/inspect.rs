@@ -62,6 +62,9 @@ fn inspect_code(
 ) -> Result<usize, String> {
     let code = section.data().map_err(|error| format!("reading the code: {error}"))?;
     let graph = Graph::new(code, object.is_little_endian());
+    graph
+        .stack_accesses_are_aligned()
+        .map_err(|error| format!("{}: {error}", section.name().unwrap_or_default()))?;
     let functions = object.symbols().filter(|symbol| {
         symbol.kind() == SymbolKind::Text && symbol.section_index() == Some(section.index())
     });
