@@ -49,7 +49,6 @@ fn main() -> ExitCode {
 const UNSPEC: i32 = -1;
 const OK: i32 = 0;
 const SHOT: i32 = 2;
-const STOLEN: i32 = 4;
 const REDIRECT: i32 = 7;
 
 const HOOKS: [Hook; 2] = [Hook::Loopback, Hook::Wire];
@@ -133,7 +132,7 @@ fn run(echo: &Echo, hook: Hook, forms: &[Form], setting: &Setting) {
             let (verdict, after) = match (fate, hook) {
                 (Fate::Answered(answer), Hook::Loopback) => (OK, answer.bytes()),
                 (Fate::Answered(answer), Hook::Wire) => (REDIRECT, answer.bytes()),
-                (Fate::Dropped, Hook::Loopback) => (STOLEN, sent),
+                (Fate::Dropped, Hook::Loopback) => (REDIRECT, sent),
                 (Fate::Dropped, Hook::Wire) => (SHOT, sent),
                 (Fate::Passed, _) => (UNSPEC, sent),
             };

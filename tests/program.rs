@@ -42,12 +42,10 @@ fn main() -> ExitCode {
     ])
 }
 
-/// Verdicts of the traffic-control hook (linux/pkt_cls.h): go on to the next program, send, drop, consume, send
-/// elsewhere.
+/// Verdicts of the traffic-control hook (linux/pkt_cls.h): go on to the next program, send, drop, send elsewhere.
 const UNSPEC: i32 = -1;
 const OK: i32 = 0;
 const SHOT: i32 = 2;
-const STOLEN: i32 = 4;
 const REDIRECT: i32 = 7;
 
 /// The window scale of the client.
@@ -290,16 +288,16 @@ fn consumed() {
     for route in routes() {
         for flags in [RST, RST | ACK, RST | SYN, 0xff] {
             let reset = established(&route, flags, 0, Vec::new()).frame();
-            assert_unchanged(&echo, &reset, STOLEN, Some(Counter::Resets));
+            assert_unchanged(&echo, &reset, REDIRECT, Some(Counter::Resets));
         }
         for flags in [0, FIN, SYN | FIN, SYN | ACK, SYN | FIN | ACK, PSH, PSH | URG | FIN] {
             let wrong = established(&route, flags, 0, payload(3)).frame();
-            assert_unchanged(&echo, &wrong, STOLEN, Some(Counter::DroppedFlags));
+            assert_unchanged(&echo, &wrong, REDIRECT, Some(Counter::DroppedFlags));
         }
         // No window scale is 15: nobody has answered the SYN of this connection like that.
         let stray =
             Tcp { acknowledgment: SEQUENCE.wrapping_sub(1 << 28), ..established(&route, ACK, 0, payload(3)) };
-        assert_unchanged(&echo, &stray.frame(), STOLEN, Some(Counter::DroppedStray));
+        assert_unchanged(&echo, &stray.frame(), REDIRECT, Some(Counter::DroppedStray));
     }
 }
 
@@ -506,7 +504,7 @@ fn same_as_the_rules<const WIRE: bool>(server: &Server<WIRE>, context: &[u8], ne
                 match (goes_on, WIRE) {
                     (true, _) => UNSPEC,
                     (false, true) => SHOT,
-                    (false, false) => STOLEN,
+                    (false, false) => REDIRECT,
                 }
             }
             Outcome::Reflected(outcome) => {

@@ -45,10 +45,10 @@ mod verdict {
     pub(super) const OK: i32 = 0;
     /// Free the packet.
     pub(super) const SHOT: i32 = 2;
-    /// Free the packet and tell its sender that it was sent. After SHOT the sender's TCP, if it is on this
-    /// host, would believe in congestion.
-    pub(super) const STOLEN: i32 = 4;
 }
+
+/// No interface has this number.
+const NOWHERE: u32 = 0;
 
 /// A map definition in the `maps` section, as loaders without BTF read it.
 #[repr(C)]
@@ -471,16 +471,27 @@ pub extern "C" fn bpfecho_wire(skb: *mut SkBuff) -> i32 {
 
 #[inline(always)]
 fn run<const WIRE: bool>(skb: *mut SkBuff) -> i32 {
-    let consumed = if WIRE { verdict::SHOT } else { verdict::STOLEN };
-    match reflect(&Hook::<WIRE> { skb }, &mut Skb { skb }, room) {
-        Outcome::Reflected(reflected) => send::<WIRE>(skb, reflected).unwrap_or(consumed),
+    let verdict = match reflect(&Hook::<WIRE> { skb }, &mut Skb { skb }, room) {
+        Outcome::Reflected(reflected) => send::<WIRE>(skb, reflected),
         Outcome::Refused(Refusal { goes_on, reason }) => {
             if let Some(reason) = reason {
                 count(reason, 0);
             }
-            if goes_on { verdict::UNSPEC } else { consumed }
+            goes_on.then_some(verdict::UNSPEC)
         }
-    }
+    };
+    verdict.unwrap_or_else(consume::<WIRE>)
+}
+
+/// Gives the verdict that frees the packet.
+///
+/// After SHOT a sender on this host would believe in congestion. The one verdict that is taken by tcx, too, and tells
+/// the sender that the packet was sent is a redirection, here to an interface that does not exist: skb_do_redirect() in
+/// net/core/filter.c frees the packet, and sch_handle_egress() in net/core/dev.c does not ask.
+#[inline(always)]
+fn consume<const WIRE: bool>() -> i32 {
+    // SAFETY: plain numbers.
+    if WIRE { verdict::SHOT } else { unsafe { helper::redirect(NOWHERE, 0) as i32 } }
 }
 
 /// Does what is left to do for a packet that was turned round. Returns the verdict; `None` if the packet is lost.
