@@ -11,12 +11,14 @@ mod shapes;
 #[path = "packet_forms/socket.rs"]
 mod socket;
 mod support;
+#[path = "packet_forms/xdp.rs"]
+mod xdp;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
 
 use bpfecho::arguments::{self, Command};
-use bpfecho::configuration::{Host, configure};
+use bpfecho::configuration::{Configuration, Host, configure};
 use bpfecho::echo::Echo;
 use forms::{Fate, Form, SERVED, aggregate, forms, marker, message, plain};
 use loader::TestInput;
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
     support::main([
         test("the_program_alone_on_loopback", || alone(Hook::Loopback)).needs(&["ip"]),
         test("the_program_alone_on_the_wire", || alone(Hook::Wire)).needs(&["ip"]),
+        test("the_program_alone_in_xdp", xdp::alone).needs(&["ip"]),
+        test("two_capabilities_are_enough_for_each_program", xdp::loaded_with_two_capabilities)
+            .needs(&["ip"]),
         test("a_sum_over_the_whole_packet_stays_right", whole_sums).needs(&["ip"]),
         test("aggregates_alone_come_back_whole", aggregates_alone).needs(&["ip"]),
         test("over_loopback", || over(Hook::Loopback)).needs(&["ip"]),
@@ -77,8 +82,8 @@ fn ethernet(mtu: usize) {
     ));
 }
 
-/// The program as the command loads it, not attached.
-fn load(hook: Hook, arguments: &str) -> Echo {
+/// What the command makes of these arguments.
+fn configuration(hook: Hook, arguments: &str) -> Configuration {
     let line = format!("{arguments} --ifname {}", interface(hook));
     let Ok(Command::Echo(request)) = arguments::parse(line.split_whitespace().map(Into::into)) else {
         panic!("{line}")
@@ -87,8 +92,12 @@ fn load(hook: Hook, arguments: &str) -> Echo {
     let mut interfaces = netlink.interfaces().unwrap();
     interfaces.retain(|one| one.name == interface(hook));
     let host = Host { addresses: netlink.addresses().unwrap(), gateways: Vec::new() };
-    let configurations = configure(&request, &interfaces, &host).unwrap();
-    Echo::load(&configurations[0], true).unwrap()
+    configure(&request, &interfaces, &host).unwrap().remove(0)
+}
+
+/// The program as the command loads it, not attached.
+fn load(hook: Hook, arguments: &str) -> Echo {
+    Echo::load(&configuration(hook, arguments), true).unwrap()
 }
 
 /// How a program is run without a network.

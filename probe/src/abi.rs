@@ -4,6 +4,9 @@
 pub const LOOPBACK_PROGRAM: &str = "bpfecho_lo";
 /// The name of the program on the ingress hook of every other interface.
 pub const WIRE_PROGRAM: &str = "bpfecho_wire";
+/// The name of the program that may be in front of that one, in XDP, and share its maps: it is faster, and passes on
+/// whatever is unusual.
+pub const XDP_PROGRAM: &str = "bpfecho_xdp";
 
 /// The settings: symbols without a definition, whose *address* the loader's relocation replaces by a value.
 ///
@@ -20,12 +23,14 @@ pub mod setting {
     pub const PROTOCOLS: &str = "bpfecho_protocols";
     /// What packets begin with: one of [`super::link`].
     pub const LINK: &str = "bpfecho_link";
-    /// The MAC address of the interface: its six bytes in memory order, then two bytes 1. Without virtual
-    /// hosts any value.
+    /// The MAC address of the interface: its six bytes in memory order, then two bytes 1. Any value without
+    /// [`super::link::ETHERNET`].
     pub const MAC: &str = "bpfecho_mac";
+    /// Whether XDP may get a frame in fragments, and learns its length: one of [`super::frags`].
+    pub const FRAGS: &str = "bpfecho_xdp_frags";
 
     /// Every setting: the only symbols that may be undefined in a linked object.
-    pub const ALL: [&str; 6] = [FIRST_PORT, LAST_PORT, MTU, PROTOCOLS, LINK, MAC];
+    pub const ALL: [&str; 7] = [FIRST_PORT, LAST_PORT, MTU, PROTOCOLS, LINK, MAC, FRAGS];
 }
 
 /// The values that [`setting::PROTOCOLS`] is the sum of.
@@ -46,6 +51,14 @@ pub mod link {
     pub const ETHERNET: u32 = 1;
     /// Nothing: packets begin with their IP header, as those of tunnels do.
     pub const NONE: u32 = 2;
+}
+
+/// The values of [`setting::FRAGS`].
+pub mod frags {
+    /// No, as before Linux 5.18. Frames are then taken to be as long as their packets say.
+    pub const NO: u32 = 1;
+    /// Yes, also if the program is loaded without BPF_F_XDP_HAS_FRAGS.
+    pub const YES: u32 = 2;
 }
 
 /// The maps, by the names of their symbols.
@@ -175,6 +188,8 @@ pub enum Counter {
     PassedOwnSource,
     /// Passed: lengths that contradict each other.
     PassedMalformed,
+    /// Passed from XDP to the tc hook: the checksum is left to the device.
+    PassedPartial,
     /// Passed: the frame is for another host or for many.
     PassedFrame,
 }

@@ -38,6 +38,12 @@ pub(crate) fn finish(sum: u64) -> Be16 {
     Be16((!fold_16(sum)).to_ne_bytes())
 }
 
+/// Whether `field` has the sum `sum` itself, which a device has yet to complete and to complement.
+#[inline(always)]
+pub(crate) fn is_partial(field: Be16, sum: u64) -> bool {
+    field.word() == u64::from(fold_16(sum))
+}
+
 /// `sum` in 32 bits, with the carries added in again.
 #[inline(always)]
 fn fold_32(sum: u64) -> u32 {

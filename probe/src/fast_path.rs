@@ -4,10 +4,10 @@
 
 use crate::abi::{Counter, Prefix, destination, link, protocols};
 use crate::address;
-use crate::checksum::Edit;
+use crate::checksum::{self, Edit};
 use crate::headers::{
-    AlignedTimestamps, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN,
-    Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, is_extension, protocol,
+    AlignedTimestamps, Be16, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_VLAN,
+    ETHERTYPE_VLAN, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, is_extension, protocol,
 };
 use crate::hint;
 use crate::host::{Audience, Host};
@@ -33,6 +33,8 @@ pub(crate) fn reflect<H: Host>(
     if H::WIRE && host.link() != link::ETHERNET {
         return None;
     }
+    // In XDP comes nothing that is too long for its length field.
+    let longest = if H::XDP { 0 } else { length };
     let ethernet = packet.take::<Ethernet>()?;
     let start = size_of::<Ethernet>() as u32;
     let (mut network, protocol, hop_limit, transport, end) = match ethernet.ethertype.get() {
@@ -41,7 +43,7 @@ pub(crate) fn reflect<H: Host>(
             if header.version_length != 0x45 || header.is_fragment() {
                 return None;
             }
-            let end = end(start, u32::from(header.total_length.get()), length);
+            let end = end(start, u32::from(header.total_length.get()), longest);
             let (protocol, hop_limit) = (header.protocol, header.ttl);
             (Network::V4(header), protocol, hop_limit, start + size_of::<Ipv4>() as u32, end)
         }
@@ -51,7 +53,7 @@ pub(crate) fn reflect<H: Host>(
                 return None;
             }
             let start = start + size_of::<Ipv6>() as u32;
-            let end = end(start, u32::from(header.payload_length.get()), length);
+            let end = end(start, u32::from(header.payload_length.get()), longest);
             let (protocol, hop_limit) = (header.next_header, header.hop_limit);
             (Network::V6(header), protocol, hop_limit, start, end)
         }
@@ -79,7 +81,8 @@ pub(crate) fn reflect<H: Host>(
     }
     if H::WIRE {
         let source = ports.source.get();
-        let usual = audience == Audience::Us
+        let to_us = if H::XDP { ethernet.destination == host.mac() } else { audience == Audience::Us };
+        let usual = to_us
             && ethernet.is_answerable()
             && hop_limit > 1
             && !network.is_own_source()
@@ -100,6 +103,13 @@ pub(crate) fn reflect<H: Host>(
     if protocol == protocol::UDP {
         reflected.packets = udp_counter;
         reflected.bytes = end - transport - Udp::LENGTH as u32;
+        if H::XDP {
+            let udp = packet.take::<Udp>()?;
+            // Zero, which says that there is none, is the sum of nothing.
+            if checksum::is_partial(udp.checksum, network.pseudo_sum(protocol, end - transport)) {
+                return LEFT_TO_THE_DEVICE;
+            }
+        }
     } else {
         let tcp = packet.take::<Tcp>()?;
         let header_length = tcp.header_length();
@@ -112,6 +122,16 @@ pub(crate) fn reflect<H: Host>(
         let Ok(answer) = segment.answer::<H>() else {
             return None;
         };
+        let slot = hint::slot(network.addresses_sum(), ports);
+        let lesson = segment.lesson(host, end - start, slot);
+        if H::XDP {
+            if checksum::is_partial(tcp.checksum, network.pseudo_sum(protocol, end - transport)) {
+                return LEFT_TO_THE_DEVICE;
+            }
+            if lesson.twice {
+                return None;
+            }
+        }
         let mut edit = Edit::default();
         // Whatever is behind timestamps stays as it is.
         if header_length >= Tcp::LENGTH + size_of::<AlignedTimestamps>() {
@@ -125,12 +145,17 @@ pub(crate) fn reflect<H: Host>(
             return None;
         }
         segment::write::<H>(answer, tcp, &mut edit);
-        reflected.twice = segment.is_awaited(host, end - start, hint::slot(network.addresses_sum(), ports));
+        lesson.note(host);
+        reflected.twice = lesson.twice;
         reflected.packets = tcp_counter;
         reflected.bytes = payload;
         reflected.event = segment.event();
-        reflected.checksum = transport + Tcp::CHECKSUM_OFFSET as u32;
-        reflected.difference = edit.difference();
+        if H::XDP {
+            tcp.checksum = edit.apply(tcp.checksum);
+        } else {
+            reflected.checksum = transport + Tcp::CHECKSUM_OFFSET as u32;
+            reflected.difference = edit.difference();
+        }
     }
 
     core::mem::swap(&mut ports.source, &mut ports.destination);
@@ -142,6 +167,9 @@ pub(crate) fn reflect<H: Host>(
 }
 
 const NOT_OURS: Option<Result<(), Refusal>> = Some(Err(Refusal::NOT_OURS));
+
+/// The tc hook knows whether that is so, and what is to be done. One in 65,535 complete checksums looks the same.
+const LEFT_TO_THE_DEVICE: Option<Result<(), Refusal>> = Some(Err(Refusal::passed(Counter::PassedPartial)));
 
 impl Network<'_> {
     /// What the destination is here.
@@ -190,6 +218,16 @@ impl Network<'_> {
                 hint::addresses(address::sum(&header.source), address::sum(&header.destination))
             }
         }
+    }
+
+    /// The sum of the pseudo header of a segment or datagram of `length` bytes.
+    #[inline(always)]
+    fn pseudo_sum(&self, protocol: u8, length: u32) -> u64 {
+        let addresses = match self {
+            Self::V4(header) => header.source.word() + header.destination.word(),
+            Self::V6(header) => address::sum(&header.source) + address::sum(&header.destination),
+        };
+        addresses + Be16::new(length as u16).word() + Be16([0, protocol]).word()
     }
 
     /// Exchanges the addresses, and on the wire takes one off the time to live. Returns the change of the sum

@@ -11,6 +11,9 @@ pub trait Host {
     /// Whether packets come from other hosts and go back to them, out of the interface they came in. Else this
     /// is loopback: a packet is on its way to the host itself, and goes on.
     const WIRE: bool;
+    /// Whether this is XDP in front of the wire's hook, which gets whatever is left alone here. A packet can be sent
+    /// only once, to whom it is addressed is to be found out, and a checksum may be one that is left to the device.
+    const XDP: bool = false;
 
     /// The lowest and the highest served port: most of what is not ours is told by them alone.
     fn port_range(&self) -> (u16, u16);

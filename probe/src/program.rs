@@ -118,6 +118,7 @@ mod setting {
         pub(super) static bpfecho_protocols: u8;
         pub(super) static bpfecho_link: u8;
         pub(super) static bpfecho_mac: u8;
+        pub(super) static bpfecho_xdp_frags: u8;
     }
 }
 
@@ -128,8 +129,11 @@ macro_rules! setting {
     };
 }
 
+mod xdp;
+
 /// The kernel's helper functions (linux/bpf.h), called by number.
 mod helper {
+    use super::xdp::XdpBuff;
     use super::{MapDefinition, SkBuff, c_void, transmute};
 
     /// Declares a helper. The address that is called is the helper's number: so the compiler emits the
@@ -172,6 +176,8 @@ mod helper {
         38 skb_change_tail(skb: *mut SkBuff, length: u32, flags: u64) -> i64;
         /// Adds `difference` to the sum that a device has made of the packet, if one has.
         40 csum_update(skb: *mut SkBuff, difference: u32) -> i64;
+        /// The length of the frame in bytes.
+        188 xdp_get_buff_len(frame: *mut XdpBuff) -> u64;
     }
 }
 
@@ -214,13 +220,22 @@ unsafe fn entry<V>(map: *mut MapDefinition, index: u32) -> Option<&'static mut V
     unsafe { lookup::<u32, V>(map, &index) }
 }
 
-/// The configuration, on loopback or on the wire.
-struct Hook<const WIRE: bool> {
-    skb: *mut SkBuff,
+/// Where a program runs.
+trait Place {
+    /// See [`Host::WIRE`].
+    const WIRE: bool;
+    /// See [`Host::XDP`].
+    const XDP: bool;
+    /// See [`Host::forget`].
+    fn forget(&self, value: u32) -> u32;
 }
 
-impl<const WIRE: bool> Host for Hook<WIRE> {
-    const WIRE: bool = WIRE;
+/// The configuration.
+struct Hook<P>(P);
+
+impl<P: Place> Host for Hook<P> {
+    const WIRE: bool = P::WIRE;
+    const XDP: bool = P::XDP;
 
     #[inline(always)]
     fn port_range(&self) -> (u16, u16) {
@@ -313,7 +328,20 @@ impl<const WIRE: bool> Host for Hook<WIRE> {
 
     #[inline(always)]
     fn forget(&self, value: u32) -> u32 {
-        forget(self.skb, value)
+        self.0.forget(value)
+    }
+}
+
+/// A hook of traffic control.
+struct Tc<const WIRE: bool>(*mut SkBuff);
+
+impl<const WIRE: bool> Place for Tc<WIRE> {
+    const WIRE: bool = WIRE;
+    const XDP: bool = false;
+
+    #[inline(always)]
+    fn forget(&self, value: u32) -> u32 {
+        forget(self.0, value)
     }
 }
 
@@ -471,7 +499,7 @@ pub extern "C" fn bpfecho_wire(skb: *mut SkBuff) -> i32 {
 
 #[inline(always)]
 fn run<const WIRE: bool>(skb: *mut SkBuff) -> i32 {
-    let verdict = match reflect(&Hook::<WIRE> { skb }, &mut Skb { skb }, room) {
+    let verdict = match reflect(&Hook(Tc::<WIRE>(skb)), &mut Skb { skb }, room) {
         Outcome::Reflected(reflected) => send::<WIRE>(skb, reflected),
         Outcome::Refused(Refusal { goes_on, reason }) => {
             if let Some(reason) = reason {

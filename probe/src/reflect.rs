@@ -4,7 +4,8 @@
 //! behind [`Host`] and [`Frame`] and in what the caller does with the [`Outcome`].
 
 use crate::abi::{Counter, protocols};
-use crate::host::{Frame, Host, Room};
+use crate::host::{Audience, Frame, Host, Room};
+use crate::packet::Packet;
 use crate::{fast_path, slow_path};
 
 /// What becomes of a packet.
@@ -105,6 +106,19 @@ pub fn reflect<'r, H: Host, F: Frame>(
     match answer {
         Ok(()) => Outcome::Reflected(reflected),
         Err(refusal) => Outcome::Refused(refusal),
+    }
+}
+
+/// Turns `packet` round in XDP, a frame of `length` bytes, checksum and all, if it is for `host` and nothing is unusual
+/// in it. Every other packet goes on.
+#[inline(always)]
+pub fn reflect_in_xdp<H: Host>(host: &H, packet: Packet, length: u32) -> Outcome {
+    const { assert!(H::WIRE && H::XDP) };
+    let mut reflected = Reflected::default();
+    match fast_path::reflect(host, packet, length, Audience::Us, &mut reflected) {
+        Some(Ok(())) => Outcome::Reflected(reflected),
+        Some(Err(refusal)) => Outcome::Refused(refusal),
+        None => Outcome::Refused(Refusal::NOT_OURS),
     }
 }
 

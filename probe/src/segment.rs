@@ -44,22 +44,21 @@ impl Established {
         Self { segment, fin: tcp.flags & flag::FIN != 0, payload, whole }
     }
 
-    /// Whether its echo is to be sent twice, as its sender waits for acknowledgments: see [`hint`]. It is `length`
-    /// bytes long with its IP header, and the hint is at `slot`.
+    /// What it says of its sender, whose hint is at `slot`. It is `length` bytes long with its IP header.
     #[inline(always)]
-    pub(crate) fn is_awaited<H: Host>(&self, host: &H, length: u32, slot: u16) -> bool {
+    pub(crate) fn lesson<H: Host>(&self, host: &H, length: u32, slot: u16) -> Lesson {
         let Self { segment, fin, payload, whole } = *self;
         let alone = segment.sequence == segment.acknowledgment && !fin && whole;
         if !H::WIRE || !alone || length > host.mtu() {
-            return false;
+            return Lesson { slot, before: 0, after: 0, twice: false };
         }
-        let (hint, twice) = if payload == 0 {
-            (hint::after_acknowledgment(host.hint(slot)), false)
+        let before = host.hint(slot);
+        let (after, twice) = if payload == 0 {
+            (hint::after_acknowledgment(before), false)
         } else {
-            hint::after_message(host.hint(slot))
+            hint::after_message(before)
         };
-        host.set_hint(slot, hint);
-        twice
+        Lesson { slot, before, after, twice }
     }
 
     /// The answer; else why there is none.
@@ -80,6 +79,26 @@ impl Established {
     #[inline(always)]
     pub(crate) fn event(&self) -> Option<Counter> {
         self.fin.then_some(Counter::Closes)
+    }
+}
+
+/// What a segment says of its sender, who may wait for acknowledgments: see [`hint`].
+pub(crate) struct Lesson {
+    /// Where the hint is.
+    slot: u16,
+    before: u16,
+    after: u16,
+    /// Whether the echo is to be sent twice.
+    pub(crate) twice: bool,
+}
+
+impl Lesson {
+    /// Changes the hint, if it is to.
+    #[inline(always)]
+    pub(crate) fn note<H: Host>(&self, host: &H) {
+        if self.after != self.before {
+            host.set_hint(self.slot, self.after);
+        }
     }
 }
 

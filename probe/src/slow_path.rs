@@ -445,7 +445,9 @@ impl Datagram {
         let Fragments { source, destination, .. } = datagram;
         let addresses = hint::addresses(address::sum(&source.address), address::sum(&destination.address));
         let slot = hint::slot(addresses, &segment.ports);
-        reflected.twice = established.is_awaited(host, self.end - self.network, slot);
+        let lesson = established.lesson(host, self.end - self.network, slot);
+        lesson.note(host);
+        reflected.twice = lesson.twice;
         Ok(established.event())
     }
 

@@ -125,6 +125,14 @@ impl Packet {
         if self.is_v4() { 20 + self.options.len() } else { 40 + extensions }
     }
 
+    /// The bytes of the payload of TCP or UDP.
+    pub(crate) fn payload_length(&self) -> usize {
+        match &self.transport {
+            Transport::Udp { payload, .. } | Transport::Tcp(Segment { payload, .. }) => payload.len(),
+            _ => 0,
+        }
+    }
+
     /// Where the transport header is in the frame.
     pub(crate) fn transport_offset(&self) -> usize {
         14 + 4 * self.tags.len() + self.network_length()

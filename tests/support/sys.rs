@@ -193,6 +193,22 @@ pub(crate) fn set_fast_open_connect(socket: &impl AsFd) {
     });
 }
 
+/// Gives up what this thread may do, but for these capabilities (linux/capability.h).
+pub(crate) fn keep_capabilities(capabilities: &[u32]) {
+    const _LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+    let mut header = [_LINUX_CAPABILITY_VERSION_3, 0];
+    let mut sets = [0u32; 6];
+    for capability in capabilities {
+        // Of each half those that are effective and permitted; none that is inherited.
+        for set in &mut sets[*capability as usize / 32 * 3..][..2] {
+            *set |= 1 << (capability % 32);
+        }
+    }
+    // SAFETY: the structures are live, and two words and twice three of them.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
+    check(result as i32);
+}
+
 /// Raises the limit of open files to what it may be.
 pub(crate) fn allow_many_files() {
     // SAFETY: the structure is live.

@@ -2,7 +2,7 @@
 
 use loader::tc::{Attachment, FILTER_NAME_LENGTH, IfIndex, NetlinkError, Side};
 use loader::{LinkError, LoadError, Map, MapError, Object, ParseError, Program, ProgramKind};
-use probe::abi::{self, CounterPair, Counters, destination, link, map, protocols, setting};
+use probe::abi::{self, CounterPair, Counters, destination, frags, link, map, protocols, setting};
 
 use crate::configuration::{Configuration, Place};
 use crate::protocols::Protocols;
@@ -198,6 +198,7 @@ fn settings(configuration: &Configuration) -> [(&'static str, u64); setting::ALL
         (setting::PROTOCOLS, (configuration.protocols.bits() | neighbours).into()),
         (setting::LINK, link.into()),
         (setting::MAC, u64::from_ne_bytes([a, b, c, d, e, f, 1, 1])),
+        (setting::FRAGS, frags::NO.into()),
     ]
 }
 
@@ -265,7 +266,7 @@ mod tests {
             settings(&configuration).map(|(_, value)| value)
         };
         let value = u64::from_ne_bytes([2, 0, 0, 0, 0, 1, 1, 1]);
-        assert_eq!(values(Place::Ethernet { mac }, 3), [7, 2999, 1500, 11, 1, value]);
+        assert_eq!(values(Place::Ethernet { mac }, 3), [7, 2999, 1500, 11, 1, value, 1]);
         assert_eq!(values(Place::Ethernet { mac }, 1)[3], 3);
         assert_eq!(values(Place::Tunnel, 1)[4], 2);
         assert!([Place::Tunnel, Place::Loopback].iter().all(|place| !values(*place, 1).contains(&0)));

@@ -85,6 +85,7 @@ pub fn summary(counters: &Counters) -> String {
         ("passed for their extension headers", Counter::PassedExtension),
         ("passed as sent by the echoed port itself", Counter::PassedOwnSource),
         ("passed as malformed", Counter::PassedMalformed),
+        ("passed on by XDP with checksums that are left to the device", Counter::PassedPartial),
         ("passed as frames for others", Counter::PassedFrame),
     ];
     for (what, counter) in exceptions {
@@ -176,7 +177,8 @@ mod tests {
              1 dropped for much data in a SYN; 1 dropped as segments of unknown connections; 1 dropped for their source; \
              1 dropped as sent by ports that answer everything; 1 dropped at the end of their time to live; \
              1 dropped for want of memory; 1 passed as fragments; 1 passed for their extension headers; \
-             1 passed as sent by the echoed port itself; 1 passed as malformed; 1 passed as frames for others"
+             1 passed as sent by the echoed port itself; 1 passed as malformed; \
+             1 passed on by XDP with checksums that are left to the device; 1 passed as frames for others"
         );
     }
 }

@@ -271,6 +271,14 @@ pub(crate) fn udp(route: &Route, payload: &[u8]) -> Vec<u8> {
     route.frame(UDP, &[&header.to_bytes(), payload].concat())
 }
 
+/// A UDP datagram whose checksum is that of the pseudo header alone, not inverted.
+pub(crate) fn udp_partial(route: &Route, payload: &[u8]) -> Vec<u8> {
+    let mut frame = udp(route, payload);
+    let checksum = !route.pseudo_header(UDP, 8 + payload.len()).ones_complement();
+    frame[route.headers() + 6..][..2].copy_from_slice(&checksum.to_ne_bytes());
+    frame
+}
+
 /// An ICMP or ICMPv6 echo request as a frame.
 pub(crate) fn ping(route: &Route, payload: &[u8]) -> Vec<u8> {
     icmp_echo(route, payload, Icmpv4Type::EchoRequest, Icmpv6Type::EchoRequest)

@@ -17,10 +17,10 @@ use probe::abi::Counter;
 use probe::abi::{Prefix, destination, link, protocols};
 use probe::host::{Audience, CHUNK, Fragments, Frame, Host, Room};
 use probe::packet::{self, Header, Packet};
-use probe::reflect::{Outcome, Reflected, Refusal, reflect};
+use probe::reflect::{Outcome, Reflected, Refusal, reflect, reflect_in_xdp};
 
-/// A host on loopback, or with `WIRE` on an Ethernet.
-pub(crate) struct Server<const WIRE: bool = false> {
+/// A host on loopback, or with `WIRE` on an Ethernet, there with `XDP` in front of the usual hook.
+pub(crate) struct Server<const WIRE: bool = false, const XDP: bool = false> {
     /// The served addresses.
     pub(crate) addresses: Vec<IpAddr>,
     /// Prefixes of virtual hosts: address and length.
@@ -38,6 +38,7 @@ pub(crate) struct Server<const WIRE: bool = false> {
 
 pub(crate) type Loopback = Server<false>;
 pub(crate) type Wire = Server<true>;
+pub(crate) type Xdp = Server<true, true>;
 
 /// What a host remembers.
 #[derive(Default)]
@@ -49,7 +50,7 @@ pub(crate) struct Memory {
     room: RefCell<Room>,
 }
 
-impl<const WIRE: bool> Server<WIRE> {
+impl<const WIRE: bool, const XDP: bool> Server<WIRE, XDP> {
     pub(crate) fn usual() -> Self {
         Self {
             addresses: vec![SERVER_4.parse().unwrap(), SERVER_6.parse().unwrap()],
@@ -72,8 +73,9 @@ fn key(address: IpAddr) -> [u8; 16] {
     }
 }
 
-impl<const WIRE: bool> Host for Server<WIRE> {
+impl<const WIRE: bool, const XDP: bool> Host for Server<WIRE, XDP> {
     const WIRE: bool = WIRE;
+    const XDP: bool = XDP;
 
     fn port_range(&self) -> (u16, u16) {
         (*self.ports.iter().min().unwrap(), *self.ports.iter().max().unwrap())
@@ -257,6 +259,23 @@ pub(crate) fn try_with<const WIRE: bool>(server: &Server<WIRE>, frame: &mut Byte
 pub(crate) fn run_with<const WIRE: bool>(server: &Server<WIRE>, frame: &mut Bytes) -> Outcome {
     let room = &mut *server.memory.room.borrow_mut();
     reflect(server, frame, || Some(room))
+}
+
+/// `reflect_in_xdp` on the bytes of `frame`, of which it may access so many at once.
+#[track_caller]
+pub(crate) fn run_in_xdp(server: &Xdp, frame: &mut [u8], linear: usize) -> Outcome {
+    let before = frame.to_vec();
+    let length = frame.len() as u32;
+    let outcome = reflect_in_xdp(server, Packet::new(&mut frame[..linear]), length);
+    match &outcome {
+        Outcome::Reflected(Reflected { checksum: 0, unbalanced: _, cut: 0, twice: false, .. }) => {}
+        Outcome::Reflected(left) => panic!("XDP can not do what is left: {left:?}"),
+        Outcome::Refused(refusal) => {
+            assert!(refusal.goes_on, "{refusal:?}");
+            assert_eq!(frame, before, "{outcome:?} changed a byte");
+        }
+    }
+    outcome
 }
 
 /// Asserts that the sum over the IP packet changed by as much as is said, as a kernel that has the sum from

@@ -10,7 +10,8 @@ use crate::graph::{Graph, INSTRUCTION};
 const MAX_INSTRUCTIONS: usize = 4096;
 
 /// The sections of programs: each has one, the function of the name.
-const PROGRAMS: [(&str, &str); 2] = [("tc/lo", abi::LOOPBACK_PROGRAM), ("tc/wire", abi::WIRE_PROGRAM)];
+const PROGRAMS: [(&str, &str); 3] =
+    [("tc/lo", abi::LOOPBACK_PROGRAM), ("tc/wire", abi::WIRE_PROGRAM), ("xdp", abi::XDP_PROGRAM)];
 
 /// The section of the functions that programs call.
 const FUNCTIONS: &str = ".text";
