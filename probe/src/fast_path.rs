@@ -15,6 +15,11 @@ use crate::packet::Packet;
 use crate::reflect::{Reflected, Refusal, end, has_neighbours, is_responder, serves};
 use crate::segment::{self, Established, is_established};
 
+/// A header of IP.
+///
+/// Without CAP_PERFMON the verifier follows speculation, too, which may take the one for the other, and before Linux
+/// 6.17 it refuses what would be behind the end of the packet then. So it is asked each time whether the packet has the
+/// longer one, which it always has.
 enum Network<'a> {
     V4(&'a mut Ipv4),
     V6(&'a mut Ipv6),
@@ -76,7 +81,7 @@ pub(crate) fn reflect<H: Host>(
     if host.protocols() & wanted == 0 || !serves(host, ports.destination.get()) {
         return NOT_OURS;
     }
-    if network.destination(host) & destination::ECHO == 0 {
+    if network.destination(host, &packet) & destination::ECHO == 0 {
         return NOT_OURS;
     }
     if H::WIRE {
@@ -85,14 +90,14 @@ pub(crate) fn reflect<H: Host>(
         let usual = to_us
             && ethernet.is_answerable()
             && hop_limit > 1
-            && !network.is_own_source()
+            && !network.is_own_source(&packet)
             && !serves(host, source)
             && !(protocol == protocol::UDP && is_responder(source))
             && network.answers_source(host);
         if !usual {
             return None;
         }
-    } else if ports.source == ports.destination && network.is_own_source() {
+    } else if ports.source == ports.destination && network.is_own_source(&packet) {
         return None;
     }
     if end > length || end < transport + Udp::LENGTH as u32 {
@@ -106,7 +111,7 @@ pub(crate) fn reflect<H: Host>(
         if H::XDP {
             let udp = packet.take::<Udp>()?;
             // Zero, which says that there is none, is the sum of nothing.
-            if checksum::is_partial(udp.checksum, network.pseudo_sum(protocol, end - transport)) {
+            if checksum::is_partial(udp.checksum, network.pseudo_sum(protocol, end - transport, &packet)) {
                 return LEFT_TO_THE_DEVICE;
             }
         }
@@ -125,7 +130,7 @@ pub(crate) fn reflect<H: Host>(
         let slot = hint::slot(network.addresses_sum(), ports);
         let lesson = segment.lesson(host, end - start, slot);
         if H::XDP {
-            if checksum::is_partial(tcp.checksum, network.pseudo_sum(protocol, end - transport)) {
+            if checksum::is_partial(tcp.checksum, network.pseudo_sum(protocol, end - transport, &packet)) {
                 return LEFT_TO_THE_DEVICE;
             }
             if lesson.twice {
@@ -159,7 +164,7 @@ pub(crate) fn reflect<H: Host>(
     }
 
     core::mem::swap(&mut ports.source, &mut ports.destination);
-    reflected.unbalanced = network.turn::<H>();
+    reflected.unbalanced = network.turn::<H>(&packet);
     if H::WIRE {
         ethernet.turn();
     }
@@ -174,10 +179,11 @@ const LEFT_TO_THE_DEVICE: Option<Result<(), Refusal>> = Some(Err(Refusal::passed
 impl Network<'_> {
     /// What the destination is here.
     #[inline(always)]
-    fn destination(&self, host: &impl Host) -> u32 {
+    fn destination(&self, host: &impl Host, packet: &Packet) -> u32 {
         match self {
             Self::V4(header) => host.destination(&Prefix::whole(address::mapped(header.destination))),
-            Self::V6(header) => host.destination(&Prefix::whole(header.destination)),
+            Self::V6(header) if packet.has(*header) => host.destination(&Prefix::whole(header.destination)),
+            Self::V6(_) => 0,
         }
     }
 
@@ -190,10 +196,10 @@ impl Network<'_> {
     }
 
     #[inline(always)]
-    fn is_own_source(&self) -> bool {
+    fn is_own_source(&self, packet: &Packet) -> bool {
         match self {
             Self::V4(header) => header.source == header.destination,
-            Self::V6(header) => header.source == header.destination,
+            Self::V6(header) => !packet.has(*header) || header.source == header.destination,
         }
     }
 
@@ -222,10 +228,13 @@ impl Network<'_> {
 
     /// The sum of the pseudo header of a segment or datagram of `length` bytes.
     #[inline(always)]
-    fn pseudo_sum(&self, protocol: u8, length: u32) -> u64 {
+    fn pseudo_sum(&self, protocol: u8, length: u32, packet: &Packet) -> u64 {
         let addresses = match self {
             Self::V4(header) => header.source.word() + header.destination.word(),
-            Self::V6(header) => address::sum(&header.source) + address::sum(&header.destination),
+            Self::V6(header) if packet.has(*header) => {
+                address::sum(&header.source) + address::sum(&header.destination)
+            }
+            Self::V6(_) => 0,
         };
         addresses + Be16::new(length as u16).word() + Be16([0, protocol]).word()
     }
@@ -233,10 +242,11 @@ impl Network<'_> {
     /// Exchanges the addresses, and on the wire takes one off the time to live. Returns the change of the sum
     /// over the whole packet.
     #[inline(always)]
-    fn turn<H: Host>(&mut self) -> u32 {
+    fn turn<H: Host>(&mut self, packet: &Packet) -> u32 {
         match self {
             Self::V4(header) => header.turn(H::WIRE),
-            Self::V6(header) => header.turn(H::WIRE),
+            Self::V6(header) if packet.has(*header) => header.turn(H::WIRE),
+            Self::V6(_) => 0,
         }
     }
 }

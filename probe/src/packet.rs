@@ -55,6 +55,12 @@ impl<'a> Packet<'a> {
         // cursor has moved behind them no other `take` of this walk hands them out.
         Some(unsafe { &mut *header.cast::<T>() })
     }
+
+    /// Whether `header`, which may have been taken from this packet, ends inside it.
+    #[inline(always)]
+    pub fn has<T: Header>(&self, header: &T) -> bool {
+        (&raw const *header).cast::<u8>().wrapping_add(size_of::<T>()) <= self.end.cast_const()
+    }
 }
 
 /// The beginning of a header as another one.
