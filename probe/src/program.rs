@@ -6,7 +6,8 @@ use core::ffi::c_void;
 use core::mem::transmute;
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
-use crate::abi::{Counter, CounterPair, Prefix, map};
+use crate::abi::{Counter, CounterPair, Prefix, link, map};
+use crate::headers::Ethernet;
 use crate::host::{Audience, CHUNK, Fragments, Frame, Host, Room};
 use crate::packet::{Header, Packet};
 use crate::reflect::{Outcome, Reflected, Refusal, reflect};
@@ -70,6 +71,9 @@ const BPF_F_NO_PREALLOC: u32 = 1;
 
 /// For l4_csum_replace: it is the pseudo header that changes (linux/bpf.h).
 const BPF_F_PSEUDO_HDR: u64 = 1 << 4;
+
+/// For skb_load_bytes_relative: the link-layer header (linux/bpf.h).
+const HEADER_START_MAC: u32 = 0;
 
 /// How many hints one entry of [`map::HINTS`] has: an array rounds its values up to eight bytes.
 const HINTS_IN_ENTRY: u16 = 4;
@@ -176,6 +180,10 @@ mod helper {
         38 skb_change_tail(skb: *mut SkBuff, length: u32, flags: u64) -> i64;
         /// Adds `difference` to the sum that a device has made of the packet, if one has.
         40 csum_update(skb: *mut SkBuff, difference: u32) -> i64;
+        /// Puts `length` zeros in front of the packet, as its link-layer header.
+        43 skb_change_head(skb: *mut SkBuff, length: u32, flags: u64) -> i64;
+        /// Reads `length` bytes at `offset` from a header, [`HEADER_START_MAC`], wherever the packet begins.
+        68 skb_load_bytes_relative(skb: *const SkBuff, offset: u32, to: *mut c_void, length: u32, start: u32) -> i64;
         /// The length of the frame in bytes.
         188 xdp_get_buff_len(frame: *mut XdpBuff) -> u64;
     }
@@ -261,7 +269,8 @@ impl<P: Place> Host for Hook<P> {
 
     #[inline(always)]
     fn link(&self) -> u32 {
-        setting!(bpfecho_link) as u32
+        // As it was mended.
+        if setting!(bpfecho_link) as u32 == link::NONE { link::NONE } else { link::ETHERNET }
     }
 
     #[inline(always)]
@@ -494,7 +503,30 @@ pub extern "C" fn bpfecho_lo(skb: *mut SkBuff) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tc/wire")]
 pub extern "C" fn bpfecho_wire(skb: *mut SkBuff) -> i32 {
+    if setting!(bpfecho_link) as u32 == link::ETHERNET_BEHIND_GENERIC_XDP {
+        restore_link_layer(skb);
+    }
     run::<true>(skb)
+}
+
+/// Gives the packet the link-layer header again that it has lost. A kernel that copies a packet for generic XDP (since
+/// Linux 6.9, kernel commit e6d5dbdd20aa) forgets how long that header is: netif_skb_check_for_xdp() in net/core/dev.c
+/// makes a new `sk_buff` with a `mac_len` of zero, so on this hook the packet begins with its network header.
+#[inline(always)]
+fn restore_link_layer(skb: *mut SkBuff) {
+    let Some(Room { ethernet, network, .. }) = room() else { return };
+    let length = size_of::<Ethernet>() as u32;
+    // SAFETY: the kernel passes a valid `__sk_buff`, and the helpers read and write inside the two. If one fails, the
+    // packet is not recognised.
+    unsafe {
+        let lost = (&raw mut *ethernet).cast();
+        helper::skb_load_bytes_relative(skb, 0, lost, length, HEADER_START_MAC);
+        helper::skb_load_bytes(skb, 0, (&raw mut *network).cast(), length);
+        // The addresses, whose first bytes no IP header has by chance.
+        if ethernet.destination != network[..6] && helper::skb_change_head(skb, length, 0) == 0 {
+            helper::skb_store_bytes(skb, 0, lost, length, 0);
+        }
+    }
 }
 
 #[inline(always)]
