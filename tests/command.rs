@@ -12,10 +12,10 @@ mod support;
 #[path = "command/wire.rs"]
 mod wire;
 
-use std::net::UdpSocket;
 use std::process::ExitCode;
 
-use support::{stream, test};
+use support::datagram::exchange;
+use support::test;
 
 fn main() -> ExitCode {
     support::main([
@@ -55,17 +55,4 @@ fn main() -> ExitCode {
         test("ports_are_held_on_own_addresses", wire::held_ports).needs(&["ip", "tc"]),
         test("leftovers_on_several_interfaces", wire::leftovers).needs(&["ip", "tc"]),
     ])
-}
-
-/// One datagram of six bytes to `address`, which must come back.
-#[track_caller]
-fn exchange(address: &str) {
-    let local = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
-    let client = UdpSocket::bind(local).unwrap();
-    client.set_read_timeout(Some(stream::STALL)).unwrap();
-    client.connect(address).unwrap();
-    client.send(b"hello\n").unwrap();
-    let mut buffer = [0; 64];
-    let length = client.recv(&mut buffer).unwrap_or_else(|error| panic!("{address}: {error}"));
-    assert_eq!(&buffer[..length], b"hello\n");
 }

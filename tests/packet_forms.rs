@@ -22,7 +22,7 @@ use bpfecho::configuration::{Configuration, Host, configure};
 use bpfecho::echo::Echo;
 use forms::{Fate, Form, SERVED, aggregate, forms, marker, message, plain};
 use loader::TestInput;
-use loader::tc::Netlink;
+use loader::rtnetlink::Netlink;
 use packet::{CLIENT_MAC, Hook, Packet, SERVER_MAC, Transport};
 use socket::{Offload, Socket};
 use support::bpfecho::Bpfecho;
@@ -47,6 +47,11 @@ fn main() -> ExitCode {
         test("jumbo_frames", jumbo_frames).needs(&["ip"]),
         test("who_waits_for_acknowledgments_is_nudged", nudged).needs(&["ip"]),
         test("only_who_is_allowed_is_answered", allowed).needs(&["ip"]),
+        test("over_ethernet_by_native_xdp", || xdp::over("xdp")).needs(&["ip"]),
+        test("over_ethernet_by_generic_xdp", || xdp::over("xdp-generic")).needs(&["ip"]),
+        test("native_xdp_leaves_checksums_of_the_device_alone", || xdp::partial("xdp")).needs(&["ip"]),
+        test("generic_xdp_leaves_checksums_of_the_device_alone", || xdp::partial("xdp-generic"))
+            .needs(&["ip"]),
     ])
 }
 
@@ -97,7 +102,7 @@ fn configuration(hook: Hook, arguments: &str) -> Configuration {
 
 /// The program as the command loads it, not attached.
 fn load(hook: Hook, arguments: &str) -> Echo {
-    Echo::load(&configuration(hook, arguments), true).unwrap()
+    Echo::load(&configuration(hook, arguments), None, true).unwrap()
 }
 
 /// How a program is run without a network.
@@ -202,7 +207,7 @@ struct Line {
     hook: Hook,
     socket: Socket,
     /// Ended when the test ends.
-    _server: Bpfecho,
+    server: Bpfecho,
     markers: u16,
 }
 
@@ -210,7 +215,7 @@ impl Line {
     fn open(hook: Hook, arguments: &str) -> Self {
         let server = Bpfecho::start(&format!("{arguments} --ifname {}", interface(hook)));
         let socket = Socket::open(if hook == Hook::Loopback { "lo" } else { "v1" });
-        Self { hook, socket, _server: server, markers: 1000 }
+        Self { hook, socket, server, markers: 1000 }
     }
 
     fn send(&self, packet: &Packet) {
@@ -324,19 +329,25 @@ fn partial(packet: &Packet) -> Packet {
 fn partial_checksums() {
     ethernet(1500);
     for hook in HOOKS {
-        let mut line = Line::open(hook, SERVED);
-        let mut left = 0;
-        for form in forms(hook, mtu(hook)) {
-            let [(sent, Fate::Answered(answer))] = &form.exchanges[..] else { continue };
-            if !matches!(sent.transport, Transport::Udp { checksum: true, .. } | Transport::Tcp(_)) {
-                continue;
-            }
-            line.send(&partial(sent));
-            left += line.expect(&form.name, &partial(answer)).flags;
-            line.expect_nothing(&form.name);
-        }
+        let left = exchange_partial(&mut Line::open(hook, SERVED));
         assert!(left > 50, "only {left} were left to the device");
     }
+}
+
+/// Exchanges all forms that can be, with checksums that are left to the device. Returns how many of the answers were,
+/// too.
+fn exchange_partial(line: &mut Line) -> u32 {
+    let mut left = 0;
+    for form in forms(line.hook, mtu(line.hook)) {
+        let [(sent, Fate::Answered(answer))] = &form.exchanges[..] else { continue };
+        if !matches!(sent.transport, Transport::Udp { checksum: true, .. } | Transport::Tcp(_)) {
+            continue;
+        }
+        line.send(&partial(sent));
+        left += u32::from(line.expect(&form.name, &partial(answer)).flags);
+        line.expect_nothing(&form.name);
+    }
+    left
 }
 
 fn aggregates() {

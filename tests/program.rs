@@ -12,7 +12,7 @@ use bpfecho::configuration::{Configuration, Place};
 use bpfecho::echo::Echo;
 use bpfecho::prefix::Prefix;
 use bpfecho::protocols::Protocols;
-use loader::tc::Netlink;
+use loader::rtnetlink::Netlink;
 use loader::{Errno, TestInput};
 use packets::golden::{SEQUENCE, TSECR, TSVAL, aligned_timestamps, syn, syn_ack};
 use packets::random::{Random, damage, datagram, from_nobody, question, segment, turn};
@@ -74,7 +74,7 @@ fn load<const WIRE: bool>(server: &Server<WIRE>) -> Echo {
             .chain(server.refused.iter().map(|&address| (address.into(), false)))
             .collect(),
     };
-    Echo::load(&configuration, true).unwrap()
+    Echo::load(&configuration, None, true).unwrap()
 }
 
 /// Runs `frame` and asserts the verdict, every byte of what it becomes, and all that was counted for it.

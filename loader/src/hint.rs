@@ -18,6 +18,10 @@ pub(crate) enum Failure<'a> {
     ProgramLoad { license: &'a [u8], log: &'a str },
     /// Another command of bpf(2).
     Bpf,
+    /// BPF_LINK_CREATE for an interface.
+    AttachLink,
+    /// BPF_PROG_GET_FD_BY_ID and its kin, which want CAP_SYS_ADMIN in any case (kernel/bpf/syscall.c).
+    OpenById,
     /// RTM_NEWQDISC for clsact; `text` is the kernel's extended acknowledgement.
     #[cfg(feature = "std")]
     NewClsact { text: Option<&'a str> },
@@ -89,7 +93,11 @@ pub(crate) fn explain_from(
 
 fn permission(failure: Failure<'_>, evidence: &Evidence) -> Option<Cow<'static, str>> {
     let is_bpf = match failure {
-        Failure::MapCreate { .. } | Failure::ProgramLoad { .. } | Failure::Bpf => true,
+        Failure::MapCreate { .. }
+        | Failure::ProgramLoad { .. }
+        | Failure::Bpf
+        | Failure::AttachLink
+        | Failure::OpenById => true,
         #[cfg(feature = "std")]
         Failure::NewClsact { .. } | Failure::NewBpfFilter { .. } | Failure::Netlink => false,
     };
@@ -122,8 +130,9 @@ fn missing_capabilities(failure: Failure<'_>, is_bpf: bool, evidence: &Evidence)
     };
     // What was refused here, and what all that this crate does will need.
     let (refused, needed) = match failure {
-        Failure::ProgramLoad { .. } => (program, program),
+        Failure::ProgramLoad { .. } | Failure::AttachLink => (program, program),
         Failure::MapCreate { .. } | Failure::Bpf => (bpf, program),
+        Failure::OpenById => (Capabilities::CAP_SYS_ADMIN, Capabilities::CAP_SYS_ADMIN),
         #[cfg(feature = "std")]
         Failure::NewClsact { .. } | Failure::NewBpfFilter { .. } | Failure::Netlink => {
             (Capabilities::CAP_NET_ADMIN, Capabilities::CAP_NET_ADMIN)
@@ -187,6 +196,15 @@ mod tests {
             text(map, NONE),
             "needs CAP_BPF and CAP_NET_ADMIN, this process lacks CAP_BPF and CAP_NET_ADMIN"
         );
+        assert_eq!(
+            text(Failure::AttachLink, BPF),
+            "needs CAP_BPF and CAP_NET_ADMIN, this process lacks CAP_NET_ADMIN"
+        );
+        assert_eq!(
+            text(Failure::OpenById, BPF | NET_ADMIN),
+            "needs CAP_SYS_ADMIN, this process lacks CAP_SYS_ADMIN"
+        );
+        assert_eq!(text(Failure::OpenById, SYS_ADMIN), "");
         // A map does not need CAP_NET_ADMIN, so without it something else was the reason.
         assert_eq!(text(map, BPF), "");
         assert_eq!(text(LOAD, BPF | NET_ADMIN), "");

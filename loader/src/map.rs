@@ -7,8 +7,8 @@ use core::fmt;
 
 use crate::hint::{self, Failure};
 use crate::object::MapDefinition;
-use crate::program::{kernel_name, retry_with_memlock};
-use crate::sys::{self, BpfMap, Errno, Fd, MapShape};
+use crate::program::{kernel_name, retry_with_memlock, text};
+use crate::sys::{self, BpfMap, Errno, Fd, MapInfo, MapShape};
 
 /// BPF_MAP_TYPE_ARENA (6.9), the last type known here. Of a later one it can not be told how many bytes the
 /// kernel writes on a lookup.
@@ -31,6 +31,46 @@ pub struct Map {
     stride: Option<usize>,
 }
 
+/// How the values of a map lie in memory, in bytes.
+#[derive(Clone, Copy)]
+struct Layout {
+    value_size: usize,
+    stride: Option<usize>,
+    /// Of one transfer to or from the kernel.
+    transfer_size: usize,
+}
+
+/// Why that can not be told.
+enum LayoutError {
+    PossibleCpus(Errno),
+    TooLarge,
+}
+
+impl LayoutError {
+    fn errno(self) -> Errno {
+        match self {
+            Self::PossibleCpus(errno) => errno,
+            Self::TooLarge => Errno::E2BIG,
+        }
+    }
+}
+
+impl Layout {
+    fn of(kind: u32, value_size: u32) -> Result<Self, LayoutError> {
+        let value_size = usize::try_from(value_size).map_err(|_| LayoutError::TooLarge)?;
+        let stride =
+            value_size.checked_next_multiple_of(PER_CPU_ALIGNMENT).filter(|_| PER_CPU_KINDS.contains(&kind));
+        let transfer_size = match stride {
+            None => value_size,
+            Some(stride) => {
+                let cpus = sys::possible_cpus().map_err(LayoutError::PossibleCpus)?;
+                stride.checked_mul(cpus).ok_or(LayoutError::TooLarge)?
+            }
+        };
+        Ok(Self { value_size, stride, transfer_size })
+    }
+}
+
 impl Map {
     /// Creates a map. On a kernel before 5.11 the limit of locked memory is raised when it is in the way.
     ///
@@ -48,18 +88,11 @@ impl Map {
             errno,
             hint: hint::explain(Failure::MapCreate { max_entries: definition.max_entries }, errno),
         };
-        let value_size = usize::try_from(definition.value_size).map_err(|_| refused(Errno::E2BIG))?;
-        let stride = value_size
-            .checked_next_multiple_of(PER_CPU_ALIGNMENT)
-            .filter(|_| PER_CPU_KINDS.contains(&definition.kind));
-        let transfer_size = match stride {
-            None => value_size,
-            Some(stride) => {
-                let cpus = sys::possible_cpus();
-                let cpus = cpus.map_err(|errno| MapError::PossibleCpus { map: name(), errno })?;
-                stride.checked_mul(cpus).ok_or_else(|| refused(Errno::E2BIG))?
-            }
-        };
+        let Layout { value_size, stride, transfer_size } = Layout::of(definition.kind, definition.value_size)
+            .map_err(|error| match error {
+                LayoutError::PossibleCpus(errno) => MapError::PossibleCpus { map: name(), errno },
+                LayoutError::TooLarge => refused(Errno::E2BIG),
+            })?;
         let shape = MapShape {
             kind: definition.kind,
             key_size: definition.key_size,
@@ -73,7 +106,33 @@ impl Map {
         Ok(Self { map, definition: definition.clone(), value_size, stride })
     }
 
-    /// What the map was made from.
+    /// The map with the kernel's id `id`; it need not have been made here. Needs CAP_SYS_ADMIN.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::Open`] when there is none, or the kernel refuses.
+    pub fn open(id: u32) -> Result<Self, MapError> {
+        let refused = |errno| MapError::Open { id, errno, hint: hint::explain(Failure::OpenById, errno) };
+        let mut layout = None;
+        let transfer_size = |info: &MapInfo| {
+            let found = Layout::of(info.kind, info.value_size).map_err(LayoutError::errno)?;
+            layout = Some(found);
+            Ok(found.transfer_size)
+        };
+        let (map, info) = sys::map_by_id(id, transfer_size).map_err(refused)?;
+        let Layout { value_size, stride, .. } = layout.ok_or_else(|| refused(Errno::EINVAL))?;
+        let definition = MapDefinition {
+            name: text(&info.name),
+            kind: info.kind,
+            key_size: info.key_size,
+            value_size: info.value_size,
+            max_entries: info.max_entries,
+            flags: info.map_flags,
+        };
+        Ok(Self { map, definition, value_size, stride })
+    }
+
+    /// What the map was made from; of one that was opened, what the kernel says of it.
     pub fn definition(&self) -> &MapDefinition {
         &self.definition
     }
@@ -124,11 +183,15 @@ impl Map {
     ///
     /// [`MapError::Access`].
     pub fn id(&self) -> Result<u32, MapError> {
-        self.map.id().map_err(|errno| self.access("reading the id", errno))
+        self.map.info().map(|info| info.id).map_err(|errno| self.access("reading the id", errno))
     }
 
     pub(crate) fn fd(&self) -> &Fd {
         self.map.fd()
+    }
+
+    pub(crate) fn raw(&self) -> &BpfMap {
+        &self.map
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
@@ -169,6 +232,7 @@ pub enum MapError {
     UnknownKind { map: String, kind: u32 },
     PossibleCpus { map: String, errno: Errno },
     Create { definition: MapDefinition, errno: Errno, hint: Option<Cow<'static, str>> },
+    Open { id: u32, errno: Errno, hint: Option<Cow<'static, str>> },
     WrongSize { map: String, part: &'static str, got: usize, wanted: usize },
     PerCpu { map: String },
     Access { map: String, operation: &'static str, errno: Errno, hint: Option<Cow<'static, str>> },
@@ -191,6 +255,10 @@ impl fmt::Display for MapError {
                      {errno}",
                     map.name, map.kind, map.key_size, map.value_size, map.max_entries, map.flags
                 )?;
+                write_hint(formatter, hint.as_deref())
+            }
+            Self::Open { id, errno, hint } => {
+                write!(formatter, "map {id}: opening it: {errno}")?;
                 write_hint(formatter, hint.as_deref())
             }
             Self::WrongSize { map, part, got, wanted } => {

@@ -1,15 +1,15 @@
 //! Loaded programs.
 
 use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
-use core::fmt;
-
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::hint::{self, Failure};
 use crate::link::LinkedProgram;
-use crate::map::write_hint;
+use crate::map::{Map, write_hint};
 use crate::sys::{self, Errno, Fd, ProgramImage, RunInput};
 
 /// First and last size of the buffer for the verifier's log in bytes. Above the last one old kernels
@@ -25,6 +25,9 @@ const TEST_RUN_GROWTH: usize = 512;
 /// BPF_F_TEST_SKB_CHECKSUM_COMPLETE.
 const CHECKSUM_COMPLETE: u32 = 1 << 2;
 
+/// For loading (linux/bpf.h).
+const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
+
 /// What kind of program to load, `enum bpf_prog_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgramKind {
@@ -32,6 +35,8 @@ pub enum ProgramKind {
     SchedCls,
     /// An XDP program.
     Xdp,
+    /// An XDP program for packets in several buffers, too (5.18+).
+    XdpFrags,
 }
 
 /// A program in the kernel. It goes away with the last attachment and the last `Program` that hold it.
@@ -85,6 +90,19 @@ pub struct TestRun {
     pub duration_ns: u32,
 }
 
+/// What the kernel knows of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramInfo {
+    /// Its id.
+    pub id: u32,
+    /// When it was loaded, in nanoseconds since the machine was started.
+    pub loaded_ns: u64,
+    /// Whether it was compiled to instructions of the machine. Without CAP_BPF it seems not to be.
+    pub is_native: bool,
+    /// The ids of its maps.
+    pub maps: Vec<u32>,
+}
+
 impl LinkedProgram<'_> {
     /// Loads the program. On a kernel before 5.11 the limit of locked memory is raised when it is in the
     /// way. `verbose_log` asks for a log of every step of the verifier, should it reject the program.
@@ -96,8 +114,9 @@ impl LinkedProgram<'_> {
         let image = ProgramImage {
             kind: match kind {
                 ProgramKind::SchedCls => 3,
-                ProgramKind::Xdp => 6,
+                ProgramKind::Xdp | ProgramKind::XdpFrags => 6,
             },
+            flags: if kind == ProgramKind::XdpFrags { BPF_F_XDP_HAS_FRAGS } else { 0 },
             instructions: self.instructions(),
             license: self.license(),
             name: kernel_name(self.name()),
@@ -133,8 +152,7 @@ fn load_for_log(image: &ProgramImage<'_>, level: u32) -> Result<Fd, (Errno, Stri
             // The log was cut off.
             Err(Errno::ENOSPC) if size < limit => size = size.saturating_mul(4).min(limit),
             Err(errno) => {
-                let text = buffer.split(|&byte| byte == 0).next().unwrap_or_default();
-                return Err((errno, String::from_utf8_lossy(text).into_owned()));
+                return Err((errno, text(&buffer)));
             }
         }
     }
@@ -152,7 +170,49 @@ impl Program {
     ///
     /// [`ProgramError`].
     pub fn id(&self) -> Result<u32, ProgramError> {
-        sys::program_id(&self.fd).map_err(|errno| self.error("reading the id", errno))
+        self.info().map(|info| info.id)
+    }
+
+    /// The program with the kernel's id `id`; it need not have been loaded here. Needs CAP_SYS_ADMIN.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError`]: ENOENT when there is none.
+    pub fn open(id: u32) -> Result<Self, ProgramError> {
+        let failed = |errno| ProgramError {
+            program: format!("{id}"),
+            operation: "opening it",
+            errno,
+            hint: hint::explain(Failure::OpenById, errno),
+        };
+        let fd = sys::program_by_id(id).map_err(failed)?;
+        let (info, _) = sys::program_info(&fd).map_err(failed)?;
+        Ok(Self { fd, name: text(&info.name) })
+    }
+
+    /// What the kernel knows of the program.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError`].
+    pub fn info(&self) -> Result<ProgramInfo, ProgramError> {
+        let info =
+            sys::program_info(&self.fd).map_err(|errno| self.error("reading what is known of it", errno));
+        info.map(|(info, maps)| ProgramInfo {
+            id: info.id,
+            loaded_ns: info.load_time,
+            is_native: info.jited_prog_len != 0,
+            maps,
+        })
+    }
+
+    /// Has `map` live as long as the program, and be listed with it, although the program does not use it (5.10+).
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError`]: EINVAL before 5.10.
+    pub fn bind(&self, map: &Map) -> Result<(), ProgramError> {
+        sys::bind_map(&self.fd, map.raw()).map_err(|errno| self.error("binding a map", errno))
     }
 
     /// Runs the program in the kernel without a network: a packet alone, or [`TestInput`].
@@ -175,7 +235,13 @@ impl Program {
         })
     }
 
+    /// Another descriptor for the same program.
     #[cfg(feature = "std")]
+    pub(crate) fn duplicate(&self) -> Result<Self, ProgramError> {
+        let fd = self.fd.duplicate().map_err(|errno| self.error("duplicating its descriptor", errno))?;
+        Ok(Self { fd, name: self.name.clone() })
+    }
+
     pub(crate) fn fd(&self) -> &Fd {
         &self.fd
     }
@@ -194,6 +260,12 @@ pub(crate) fn kernel_name(name: &str) -> [u8; NAME_LENGTH + 1] {
         *to = if allowed { from } else { b'_' };
     }
     result
+}
+
+/// The text in a name as the kernel gives it.
+pub(crate) fn text(name: &[u8]) -> String {
+    let text = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
 }
 
 /// Does `attempt`; where locked memory may be why it got EPERM, raises that limit and does it once more.

@@ -1,97 +1,37 @@
-//! Tests against the running kernel. Each runs in a network namespace of its own, which goes away with its
-//! thread. Without privileges they are reported as ignored, with the reason; with `CI=true` that fails.
+//! Tests against the running kernel: maps, programs, and what hangs on a clsact qdisc.
 
+mod harness;
 mod objects;
 
-use std::error::Error;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::Command;
-use std::thread;
 
-use libtest_mimic::{Arguments, Failed, Trial};
-use loader::tc::{
-    Action, Attachment, Clsact, Filter, FilterInfo, IfIndex, InterfaceAddress, LinkKind, Netlink,
-    NetlinkError, Side, filters, remove, remove_named,
+use harness::{LO, Outcome, definition, ip, load, passing, tc};
+use loader::rtnetlink::{
+    Action, Attachment, Clsact, Filter, FilterInfo, InterfaceAddress, LinkKind, Netlink, NetlinkError,
+    filters, remove, remove_leftover,
 };
 use loader::{Errno, Map, MapDefinition, MapError, Object, Program, ProgramKind, TestInput};
+use loader::{IfIndex, Side};
 
 use objects::{Builder, R_BPF_64_64, call, exit, instruction, load_64, mov};
 
-type Outcome = Result<(), Box<dyn Error>>;
-
-/// The loopback interface's number in a fresh network namespace.
-const LO: IfIndex = IfIndex(1);
 const SIDES: [Side; 2] = [Side::Ingress, Side::Egress];
 
 fn main() {
-    let arguments = Arguments::from_args();
-    let missing = missing_privilege();
-    let strict = std::env::var("CI").is_ok_and(|value| value == "true");
-    macro_rules! tests {
-        ($($name:ident)*) => { [$((stringify!($name), $name as fn() -> Outcome)),*] };
-    }
-    let tests = tests! {
+    harness::run(harness::tests! {
         array_map per_cpu_map hash_map lru_hash_map trie refused_maps linked_map_and_constant subprogram test_run
         checksum_complete verifier_rejection interfaces addresses_and_gateways all_multicast
         attach_and_detach_both_sides drop_detaches foreign_filters_survive
         attaching_next_to_priority_one clsact_in_use_stays clsact_of_others_stays
         qdisc_removed_by_others filter_replaced_by_others ingress_qdisc_in_the_way failed_attach_leaves_nothing
         leftovers_are_found_and_removed no_such_interface filter_names no_descriptors_are_left
-    };
-    let trials = tests.into_iter().map(|(name, test)| match &missing {
-        Some(reason) if strict => {
-            let reason = reason.clone();
-            Trial::test(name, move || Err(Failed::from(format!("skipped: {reason}"))))
-        }
-        Some(reason) => Trial::test(name, || Ok(())).with_kind(reason).with_ignored_flag(true),
-        None => Trial::test(name, move || isolated(test)),
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit();
+    })
 }
 
-/// Leaves the network namespace of the other threads.
-fn unshare() -> Result<(), std::io::Error> {
-    #[allow(unsafe_code)] // no safe wrapper in the standard library
-    // SAFETY: unshare(2) of a network namespace touches no memory of this process.
-    let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-}
-
-/// What these tests need and can not do here.
-fn missing_privilege() -> Option<String> {
-    let namespace = thread::spawn(|| unshare().err().map(|error| format!("no network namespace: {error}")));
-    let namespace = namespace.join().unwrap_or_else(|_| Some("no thread".into()));
-    namespace.or_else(|| Map::create(&definition("probe", 2, 4, 4)).err().map(|error| error.to_string()))
-}
-
-fn isolated(test: fn() -> Outcome) -> Result<(), Failed> {
-    let thread = thread::spawn(move || {
-        unshare().map_err(|error| error.to_string())?;
-        test().map_err(|error| error.to_string())
-    });
-    match thread.join() {
-        Ok(result) => result.map_err(Failed::from),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            Err(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic").into())
-        }
-    }
-}
-
-fn definition(name: &str, kind: u32, key_size: u32, value_size: u32) -> MapDefinition {
-    MapDefinition { name: name.into(), kind, key_size, value_size, max_entries: 4, flags: 0 }
-}
-
-fn load(code: &[[u8; 8]]) -> Result<Program, Box<dyn Error>> {
-    let mut builder = Builder::new();
-    builder.program("tc", "test_program", code);
-    let bytes = builder.bytes();
-    Ok(Object::parse(&bytes)?.link("test_program", &[], &[])?.load(ProgramKind::SchedCls, false)?)
-}
-
-fn passing() -> Result<Program, Box<dyn Error>> {
-    load(&[mov(-1), exit()])
+/// Attaches `program` to `lo`, with a name that does not depend on whose the clsact is.
+fn attach(side: Side, program: &Program, name: &str) -> Result<Attachment, NetlinkError> {
+    Attachment::new(LO, side, program, false, |_| name.into())
 }
 
 fn array_map() -> Outcome {
@@ -360,7 +300,7 @@ fn attach_and_detach_both_sides() -> Outcome {
     let program = passing()?;
     let mut netlink = Netlink::open()?;
     for side in SIDES {
-        let attachment = Attachment::new(LO, side, &program, "bpfecho_test")?;
+        let attachment = attach(side, &program, "bpfecho_test")?;
         let listed = filters(&mut netlink, LO, side)?;
         assert_eq!(listed.iter().collect::<Vec<_>>(), [attachment.filter().ok_or("attached")?]);
         let [filter] = listed.as_slice() else {
@@ -381,7 +321,7 @@ fn attach_and_detach_both_sides() -> Outcome {
 
 fn drop_detaches() -> Outcome {
     let program = passing()?;
-    drop(Attachment::new(LO, Side::Egress, &program, "dropped")?);
+    drop(attach(Side::Egress, &program, "dropped")?);
     qdisc_is_absent(&mut Netlink::open()?)
 }
 
@@ -390,7 +330,7 @@ fn foreign_filters_survive() -> Outcome {
     let mut netlink = Netlink::open()?;
     let clsact = Clsact::ensure(&mut netlink, LO)?;
     let foreign = Filter::attach(&mut netlink, LO, Side::Egress, &theirs, "foreign")?;
-    let attachment = Attachment::new(LO, Side::Egress, &ours, "ours")?;
+    let attachment = attach(Side::Egress, &ours, "ours")?;
     assert_eq!(filters(&mut netlink, LO, Side::Egress)?.len(), 2);
     attachment.detach()?;
     assert_eq!(filters(&mut netlink, LO, Side::Egress)?, [foreign.info().clone()]);
@@ -407,7 +347,7 @@ fn attaching_next_to_priority_one() -> Outcome {
     let place = ["filter", "add", "dev", "lo", "egress", "prio", "1", "protocol", "ip"];
     tc(&[&place[..], &["u32", "match", "u32", "0", "0", "classid", "1:1"]].concat())?;
     let before = filters(&mut netlink, LO, Side::Egress)?;
-    let attachment = Attachment::new(LO, Side::Egress, &program, "ours")?;
+    let attachment = attach(Side::Egress, &program, "ours")?;
     assert_eq!(attachment.filter().map(|filter| filter.priority), Some(0xc000));
     attachment.detach()?;
     assert_eq!(filters(&mut netlink, LO, Side::Egress)?, before);
@@ -423,7 +363,7 @@ fn attaching_next_to_priority_one() -> Outcome {
 fn clsact_in_use_stays() -> Outcome {
     let (ours, theirs) = (passing()?, passing()?);
     let mut netlink = Netlink::open()?;
-    let attachment = Attachment::new(LO, Side::Egress, &ours, "ours")?;
+    let attachment = attach(Side::Egress, &ours, "ours")?;
     // On the other side of the qdisc that we made.
     let foreign = Filter::attach(&mut netlink, LO, Side::Ingress, &theirs, "foreign")?;
     attachment.detach()?;
@@ -437,7 +377,7 @@ fn clsact_of_others_stays() -> Outcome {
     let mut netlink = Netlink::open()?;
     let theirs = Clsact::ensure(&mut netlink, LO)?;
     assert!(theirs.made_by_us());
-    Attachment::new(LO, Side::Egress, &program, "ours")?.detach()?;
+    attach(Side::Egress, &program, "ours")?.detach()?;
     let found = Clsact::ensure(&mut netlink, LO)?;
     assert!(!found.made_by_us());
     theirs.remove(&mut netlink)?;
@@ -446,11 +386,11 @@ fn clsact_of_others_stays() -> Outcome {
 
 fn qdisc_removed_by_others() -> Outcome {
     let program = passing()?;
-    let attachment = Attachment::new(LO, Side::Egress, &program, "ours")?;
+    let attachment = attach(Side::Egress, &program, "ours")?;
     tc(&["qdisc", "del", "dev", "lo", "clsact"])?;
     attachment.detach()?;
     // Removed and made anew: not ours any more, and in use.
-    let attachment = Attachment::new(LO, Side::Egress, &program, "ours")?;
+    let attachment = attach(Side::Egress, &program, "ours")?;
     tc(&["qdisc", "del", "dev", "lo", "clsact"])?;
     let mut netlink = Netlink::open()?;
     let _theirs = Clsact::ensure(&mut netlink, LO)?;
@@ -464,7 +404,7 @@ fn qdisc_removed_by_others() -> Outcome {
 fn filter_replaced_by_others() -> Outcome {
     let (ours, theirs) = (passing()?, passing()?);
     let mut netlink = Netlink::open()?;
-    let attachment = Attachment::new(LO, Side::Egress, &ours, "ours")?;
+    let attachment = attach(Side::Egress, &ours, "ours")?;
     let info = attachment.filter().cloned().ok_or("attached")?;
     remove(&mut netlink, LO, Side::Egress, &info)?;
     let foreign = Filter::attach(&mut netlink, LO, Side::Egress, &theirs, "ours")?;
@@ -477,7 +417,7 @@ fn filter_replaced_by_others() -> Outcome {
 fn ingress_qdisc_in_the_way() -> Outcome {
     let program = passing()?;
     tc(&["qdisc", "add", "dev", "lo", "ingress"])?;
-    let error = Attachment::new(LO, Side::Egress, &program, "ours").expect_err("no place");
+    let error = attach(Side::Egress, &program, "ours").expect_err("no place");
     assert!(matches!(&error, NetlinkError::OtherQdisc { kind, .. } if kind == "ingress"), "{error:?}");
     assert_eq!(
         error.to_string(),
@@ -485,7 +425,7 @@ fn ingress_qdisc_in_the_way() -> Outcome {
     );
     // Ours was replaced by theirs.
     tc(&["qdisc", "del", "dev", "lo", "ingress"])?;
-    let attachment = Attachment::new(LO, Side::Egress, &program, "ours")?;
+    let attachment = attach(Side::Egress, &program, "ours")?;
     tc(&["qdisc", "del", "dev", "lo", "clsact"])?;
     tc(&["qdisc", "add", "dev", "lo", "ingress"])?;
     attachment.detach()?;
@@ -497,7 +437,7 @@ fn failed_attach_leaves_nothing() -> Outcome {
     builder.program("xdp", "drop", &[mov(1), exit()]);
     let bytes = builder.bytes();
     let program = Object::parse(&bytes)?.link("drop", &[], &[])?.load(ProgramKind::Xdp, false)?;
-    let error = Attachment::new(LO, Side::Egress, &program, "ours").expect_err("an XDP program");
+    let error = attach(Side::Egress, &program, "ours").expect_err("an XDP program");
     assert_eq!(error.to_string(), "interface 1 egress: attaching a BPF filter: EINVAL");
     qdisc_is_absent(&mut Netlink::open()?)
 }
@@ -505,7 +445,7 @@ fn failed_attach_leaves_nothing() -> Outcome {
 fn leftovers_are_found_and_removed() -> Outcome {
     let program = passing()?;
     let mut netlink = Netlink::open()?;
-    let clsact = Clsact::ensure(&mut netlink, LO)?;
+    Clsact::ensure(&mut netlink, LO)?;
     // As if killed: nobody detaches these.
     for side in SIDES {
         let _ = Filter::attach(&mut netlink, LO, side, &program, "bpfecho_old")?;
@@ -521,16 +461,22 @@ fn leftovers_are_found_and_removed() -> Outcome {
         }
     }
     assert!(filters(&mut netlink, LO, Side::Ingress)?.is_empty());
-    remove_named(LO, Side::Egress, "bpfecho_ot")?;
     assert_eq!(filters(&mut netlink, LO, Side::Egress)?, [stranger.info().clone()]);
-    remove_named(LO, Side::Egress, "bpfecho_other")?;
-    clsact.remove(&mut netlink)?;
+    // The qdisc stays as long as anything hangs on it, and if it is not said to be a leftover, too.
+    let other = Filter::attach(&mut netlink, LO, Side::Ingress, &program, "other")?;
+    remove_leftover(&mut netlink, LO, Side::Ingress, other.info(), true)?;
+    assert_eq!(filters(&mut netlink, LO, Side::Egress)?, [stranger.info().clone()]);
+    remove_leftover(&mut netlink, LO, Side::Egress, stranger.info(), false)?;
+    assert!(!Clsact::ensure(&mut netlink, LO)?.made_by_us());
+    remove_leftover(&mut netlink, LO, Side::Egress, stranger.info(), true)?;
     qdisc_is_absent(&mut netlink)
 }
 
 fn no_such_interface() -> Outcome {
     let program = passing()?;
-    let error = Attachment::new(IfIndex(4711), Side::Egress, &program, "ours").expect_err("no interface");
+    let nowhere = IfIndex(4711);
+    let error = Attachment::new(nowhere, Side::Egress, &program, false, |_| "ours".into());
+    let error = error.expect_err("no interface");
     let NetlinkError::Refused { action, errno, .. } = &error else {
         return Err(error.into());
     };
@@ -543,10 +489,10 @@ fn no_such_interface() -> Outcome {
 fn filter_names() -> Outcome {
     let program = passing()?;
     for name in ["a\0b", &"x".repeat(256)] {
-        let error = Attachment::new(LO, Side::Egress, &program, name).expect_err("a bad name");
+        let error = attach(Side::Egress, &program, name).expect_err("a bad name");
         assert_eq!(error.to_string(), format!("filter {name:?}: a name has at most 255 bytes and no NUL"));
     }
-    Attachment::new(LO, Side::Egress, &program, &"x".repeat(255))?.detach()?;
+    attach(Side::Egress, &program, &"x".repeat(255))?.detach()?;
     qdisc_is_absent(&mut Netlink::open()?)
 }
 
@@ -556,7 +502,7 @@ fn no_descriptors_are_left() -> Outcome {
     let (map_id, program_id) = {
         let map = Map::create(&definition("gone", 2, 4, 4))?;
         let program = passing()?;
-        Attachment::new(LO, Side::Egress, &program, "ours")?.detach()?;
+        attach(Side::Egress, &program, "ours")?.detach()?;
         (map.id()?, program.id()?)
     };
     let marks = [format!("map_id:\t{map_id}\n"), format!("prog_id:\t{program_id}\n")];
@@ -565,22 +511,4 @@ fn no_descriptors_are_left() -> Outcome {
         assert!(!marks.iter().any(|mark| text.contains(mark)), "{text}");
     }
     Ok(())
-}
-
-/// Runs iproute2's ip in this thread's namespace.
-fn ip(arguments: &str) -> Outcome {
-    let output = Command::new("ip").args(arguments.split(' ')).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr)).into())
-}
-
-/// Runs iproute2's tc in this thread's namespace.
-fn tc(arguments: &[&str]) -> Outcome {
-    let output = Command::new("tc").args(arguments).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("tc {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)).into())
 }

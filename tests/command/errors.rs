@@ -13,6 +13,7 @@ use super::shim::{Lacks, Shim};
 use super::support::bpfecho::{Bpfecho, command};
 use super::support::namespace::sh;
 use super::support::network;
+use super::support::ordinary::Ordinary;
 use super::support::tc;
 
 /// What `--help` prints, and what follows each usage error.
@@ -150,33 +151,6 @@ pub(crate) fn help_and_version() {
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
-/// The program as an ordinary user with some capabilities; the copy of it is removed with the value.
-struct Ordinary(std::path::PathBuf);
-
-impl Ordinary {
-    fn new() -> Self {
-        // The user may not be allowed to go where the program was built.
-        let copy = std::env::temp_dir().join(format!("bpfecho-copy-{}", std::process::id()));
-        std::fs::copy(env!("CARGO_BIN_EXE_bpfecho"), &copy).unwrap();
-        Self(copy)
-    }
-
-    fn command(&self, capabilities: &[&str]) -> Command {
-        let list: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-        command.args([format!("--inh-caps=-all{list}"), format!("--ambient-caps=-all{list}")]);
-        command.arg(&self.0).stdin(Stdio::null());
-        command
-    }
-}
-
-impl Drop for Ordinary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// All that is needed.
 const TWO_CAPABILITIES: [&str; 2] = ["bpf", "net_admin"];
 
@@ -255,14 +229,18 @@ pub(crate) fn interfaces() {
     ] {
         assert_fails(&mut command(arguments), 1, text);
     }
-    assert!(!sh("tc qdisc show").contains("clsact"));
+    assert!(tc::ours_on("v0").is_empty() && tc::ours().is_empty());
 
     sh("tc qdisc add dev lo ingress");
     let other = "interface 1: adding a clsact qdisc: a qdisc of kind \"ingress\" is in its place";
-    assert_fails(&mut command("1122"), 1, other);
+    assert_fails(&mut command("1122 --hook clsact"), 1, other);
     // What was attached before is detached.
-    assert_fails(&mut command("127.0.0.1 10.7.0.5 1122 --ifname v0 --ifname lo"), 1, other);
+    assert_fails(&mut command("127.0.0.1 10.7.0.5 1122 --ifname v0 --ifname lo --hook clsact"), 1, other);
     assert!(!sh("tc qdisc show dev v0").contains("clsact"));
+    // For tcx there is room beside it.
+    let bpfecho = Bpfecho::start("1122");
+    exchange("127.0.0.1:1122");
+    drop(bpfecho);
 }
 
 /// Each port that is held takes a descriptor.
@@ -281,10 +259,7 @@ pub(crate) fn descriptors() {
     assert!(said.ends_with(remedy), "{said}");
     // A limit that may be raised is.
     let bpfecho = Bpfecho::spawn(&mut limited("-S -n 20"));
-    assert_eq!(
-        bpfecho.ready,
-        "bpfecho: echoing TCP and UDP on 127.0.0.1 ports 2000-2999 (lo, clsact egress)"
-    );
+    assert_eq!(bpfecho.ready, "bpfecho: echoing TCP and UDP on 127.0.0.1 ports 2000-2999 (lo, tcx egress)");
     exchange("127.0.0.1:2000");
     exchange("127.0.0.1:2999");
     assert!(bpfecho.end().status.success());
@@ -380,7 +355,7 @@ pub(crate) fn kernel_without() {
         ),
         (Lacks::Bpf, true, format!("interface 1 egress: attaching a BPF filter: ENOENT: {bpf}")),
     ] {
-        assert_fails(shim.apply(&mut command("1122"), lacks, old), 1, &text);
+        assert_fails(shim.apply(&mut command("1122 --hook clsact"), lacks, old), 1, &text);
         assert!(!tc::has_clsact(), "{lacks:?}");
     }
     // The port is free again, and without the shim all is well.

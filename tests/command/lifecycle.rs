@@ -5,31 +5,30 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use socket2::{Domain, Socket, Type};
 
 use super::exchange;
-use super::support::bpfecho::{Bpfecho, command};
+use super::support::bpfecho::{Bpfecho, Running, command};
 use super::support::namespace::sh;
 use super::support::{stream, sys, tc};
 
 pub(crate) fn signals() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        let bpfecho = Bpfecho::start("127.0.0.1 ::1 1122");
+    let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+    for (hook, signal) in tc::HOOKS.into_iter().flat_map(|hook| signals.map(|signal| (hook, signal))) {
+        let bpfecho = Bpfecho::start(&format!("127.0.0.1 ::1 1122 --hook {hook}"));
         assert_eq!(
             bpfecho.ready,
-            "bpfecho: echoing TCP and UDP on 127.0.0.1 and ::1 port 1122 (lo, clsact egress)"
+            format!("bpfecho: echoing TCP and UDP on 127.0.0.1 and ::1 port 1122 (lo, {hook} egress)")
         );
-        assert!(tc::has_clsact());
-        assert_eq!(tc::ours().len(), 1);
+        assert_eq!((tc::ours().len(), tc::has_clsact()), (1, hook == "clsact"));
         exchange("127.0.0.1:1122");
         let end = bpfecho.end_by(signal);
         assert_eq!(end.status.code(), Some(0), "signal {signal}");
         assert_eq!(end.stderr, "bpfecho: echoed UDP/IPv4 1 packet, 6 bytes\n", "signal {signal}");
         assert_eq!(end.stdout, "");
-        assert!(tc::ours().is_empty());
-        assert!(!tc::has_clsact());
+        assert_eq!((tc::ours(), tc::has_clsact()), (vec![], false), "{hook}");
     }
     let end = Bpfecho::start("1122").end();
     assert_eq!(end.stderr, "bpfecho: echoed nothing\n");
@@ -94,7 +93,7 @@ impl Manager {
 
     /// Starts `command` and waits until it reports that it is ready.
     fn start(&self, command: &mut Command) -> Running {
-        let child = Running(Some(command.env("NOTIFY_SOCKET", &self.name).spawn().unwrap()));
+        let child = Running::start(command.env("NOTIFY_SOCKET", &self.name));
         let mut message = [0; 64];
         let length = self.socket.recv(&mut message).unwrap();
         assert_eq!(&message[..length], b"READY=1");
@@ -110,24 +109,9 @@ impl Drop for Manager {
     }
 }
 
-/// A child process that is not left behind by a test that fails.
-struct Running(Option<Child>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Ends `running` and returns its exit status and what it said on both outputs.
-fn end(mut running: Running) -> (Option<i32>, String) {
-    let child = running.0.take().unwrap();
-    sys::kill(child.id(), libc::SIGTERM);
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+/// Ends `running` as a user does.
+fn end(running: Running) -> (Option<i32>, String) {
+    running.end_by(libc::SIGTERM)
 }
 
 pub(crate) fn readiness() {
@@ -137,7 +121,7 @@ pub(crate) fn readiness() {
             let child = manager.start(command("1122").stderr(Stdio::piped()));
             exchange("127.0.0.1:1122");
             assert_eq!(tc::ours().len(), 1);
-            let said = "bpfecho: echoing TCP and UDP on 127.0.0.1 port 1122 (lo, clsact egress)\n\
+            let said = "bpfecho: echoing TCP and UDP on 127.0.0.1 port 1122 (lo, tcx egress)\n\
                         bpfecho: echoed UDP/IPv4 1 packet, 6 bytes\n";
             assert_eq!(end(child), (Some(0), said.into()));
         }
@@ -164,7 +148,7 @@ pub(crate) fn quiet() {
     let child = manager.start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     exchange("127.0.0.1:1122");
     assert_eq!(end(child), (Some(0), String::new()));
-    assert!(!tc::has_clsact());
+    assert!(tc::ours().is_empty());
 }
 
 pub(crate) fn nobody_reads_stderr() {
@@ -183,7 +167,7 @@ pub(crate) fn nobody_reads_stderr() {
         let child = manager.start(command);
         exchange("127.0.0.1:1122");
         assert_eq!(end(child), (Some(0), String::new()), "{command:?}");
-        assert!(!tc::has_clsact(), "{command:?}");
+        assert!(tc::ours().is_empty(), "{command:?}");
     }
     // An error that cannot be said has its exit status all the same.
     let _holder = UdpSocket::bind("127.0.0.1:1122").unwrap();
@@ -261,12 +245,12 @@ pub(crate) fn address_of_another_host() {
     let bpfecho = Bpfecho::start("10.81.0.1 127.0.0.1 1122");
     assert_eq!(
         bpfecho.ready,
-        "bpfecho: echoing TCP and UDP on 10.81.0.1 and 127.0.0.1 port 1122 (lo, clsact egress)"
+        "bpfecho: echoing TCP and UDP on 10.81.0.1 and 127.0.0.1 port 1122 (lo, tcx egress)"
     );
     exchange("10.81.0.1:1122");
     exchange("127.0.0.1:1122");
     assert_eq!(bpfecho.end().status.code(), Some(0));
-    assert!(!tc::has_clsact());
+    assert!(tc::ours().is_empty());
 }
 
 pub(crate) fn interface_down() {
@@ -284,7 +268,7 @@ pub(crate) fn interface_down() {
     assert_eq!(
         said,
         "bpfecho: `lo` is down, nothing can be sent on it: ip link set lo up\n\
-         bpfecho: echoing TCP and UDP on 127.0.0.1 port 1122 (lo, clsact egress)\n\
+         bpfecho: echoing TCP and UDP on 127.0.0.1 port 1122 (lo, tcx egress)\n\
          bpfecho: echoed UDP/IPv4 1 packet, 6 bytes\n"
     );
 }

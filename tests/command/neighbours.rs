@@ -13,10 +13,9 @@ use super::support::tc;
 const ADDRESS: &str = "127.0.0.1:1122";
 
 pub(crate) fn side_by_side() {
-    for first_ends_first in [true, false] {
-        let first = Bpfecho::start("127.0.0.1 ::1 1122");
-        let second = Bpfecho::start("127.0.0.1 ::1 1123");
-        let third = Bpfecho::start("127.0.0.1 ::1 1124,1125");
+    for (first_ends_first, hook) in [(true, "tcx"), (false, "tcx"), (true, "clsact"), (false, "clsact")] {
+        let start = |ports: &str| Bpfecho::start(&format!("127.0.0.1 ::1 {ports} --hook {hook}"));
+        let [first, second, third] = ["1122", "1123", "1124,1125"].map(start);
         assert_eq!(tc::ours().len(), 3);
         for port in 1122..=1125 {
             exchange(&format!("127.0.0.1:{port}"));
@@ -43,8 +42,8 @@ pub(crate) fn side_by_side() {
 
 /// Of several, the one that made the qdisc ends last.
 pub(crate) fn the_maker_of_clsact_ends_last() {
-    let first = Bpfecho::start("127.0.0.1 1122");
-    let second = Bpfecho::start("127.0.0.1 1123");
+    let first = Bpfecho::start("127.0.0.1 1122 --hook clsact");
+    let second = Bpfecho::start("127.0.0.1 1123 --hook clsact");
     assert!(second.end().status.success());
     assert!(tc::has_clsact());
     exchange(ADDRESS);
@@ -65,7 +64,7 @@ pub(crate) fn foreign_filters_survive() {
         assert_eq!(tc::ours().len(), 1);
     };
     // A run and its end.
-    let bpfecho = Bpfecho::start("127.0.0.1 1122");
+    let bpfecho = Bpfecho::start("127.0.0.1 1122 --hook clsact");
     assert_there();
     exchange(ADDRESS);
     assert!(bpfecho.end().status.success());
@@ -73,16 +72,16 @@ pub(crate) fn foreign_filters_survive() {
     // A start that fails early, and one that fails half-way.
     let shim = Shim::new();
     let holder = UdpSocket::bind(ADDRESS).unwrap();
-    assert_eq!(command("127.0.0.1 1122").output().unwrap().status.code(), Some(1));
+    assert_eq!(command("127.0.0.1 1122 --hook clsact").output().unwrap().status.code(), Some(1));
     drop(holder);
     let lacks_bpf = "interface 1 egress: attaching a BPF filter: ENOENT \"TC classifier not found\": this kernel \
                      has no BPF classifier: CONFIG_NET_CLS_BPF (module cls_bpf)";
-    assert_fails(shim.apply(&mut command("127.0.0.1 1122"), Lacks::Bpf, false), 1, lacks_bpf);
+    assert_fails(shim.apply(&mut command("127.0.0.1 1122 --hook clsact"), Lacks::Bpf, false), 1, lacks_bpf);
     assert_eq!(tc::state(), foreign);
     // A run that is killed, and the next one.
-    Bpfecho::start("127.0.0.1 1122").end_by(libc::SIGKILL);
+    Bpfecho::start("127.0.0.1 1122 --hook clsact").end_by(libc::SIGKILL);
     assert_there();
-    let bpfecho = Bpfecho::start("127.0.0.1 1122");
+    let bpfecho = Bpfecho::start("127.0.0.1 1122 --hook clsact");
     assert_there();
     exchange(ADDRESS);
     assert!(bpfecho.end().status.success());
@@ -91,7 +90,7 @@ pub(crate) fn foreign_filters_survive() {
 
 pub(crate) fn foreign_filters_that_come_later_survive() {
     for side in ["egress", "ingress"] {
-        let bpfecho = Bpfecho::start("127.0.0.1 1122");
+        let bpfecho = Bpfecho::start("127.0.0.1 1122 --hook clsact");
         sh(&format!("tc filter add dev lo {side} prio 10 {}", tc::GO_ON));
         exchange(ADDRESS);
         assert!(bpfecho.end().status.success());
@@ -103,13 +102,13 @@ pub(crate) fn foreign_filters_that_come_later_survive() {
 
 /// Somebody takes our filter away, or puts another in its place.
 pub(crate) fn our_filter_is_gone_or_replaced() {
-    let bpfecho = Bpfecho::start("127.0.0.1 1122");
+    let bpfecho = Bpfecho::start("127.0.0.1 1122 --hook clsact");
     sh("tc qdisc del dev lo clsact");
     let end = bpfecho.end();
     assert_eq!((end.status.code(), end.stderr.as_str()), (Some(0), "bpfecho: echoed nothing\n"));
     assert!(!tc::has_clsact());
 
-    let bpfecho = Bpfecho::start("127.0.0.1 1122");
+    let bpfecho = Bpfecho::start("127.0.0.1 1122 --hook clsact");
     let replaced = format!("tc filter replace dev lo egress pref 49152 handle 1 {}", tc::GO_ON);
     sh(&replaced);
     assert!(tc::ours().is_empty());
@@ -119,7 +118,7 @@ pub(crate) fn our_filter_is_gone_or_replaced() {
     sh("tc qdisc del dev lo clsact");
 
     // Another clsact in place of ours, with a filter of somebody else.
-    let bpfecho = Bpfecho::start("127.0.0.1 1122");
+    let bpfecho = Bpfecho::start("127.0.0.1 1122 --hook clsact");
     sh("tc qdisc del dev lo clsact");
     tc::add_foreign_filters();
     let state = tc::state();
@@ -128,13 +127,13 @@ pub(crate) fn our_filter_is_gone_or_replaced() {
 }
 
 pub(crate) fn leftovers() {
-    Bpfecho::start("127.0.0.1 ::1 1122").end_by(libc::SIGKILL);
+    Bpfecho::start("127.0.0.1 ::1 1122 --hook clsact").end_by(libc::SIGKILL);
     let old = tc::ours();
     assert_eq!(old.len(), 1);
     // What was left still echoes, but the next one with the same endpoints takes its place.
     exchange(ADDRESS);
     for _ in 0..2 {
-        let bpfecho = Bpfecho::start("127.0.0.1 ::1 1122");
+        let bpfecho = Bpfecho::start("127.0.0.1 ::1 1122 --hook clsact");
         let new = tc::ours();
         assert_eq!(new.len(), 1);
         assert_ne!(new, old);
@@ -143,14 +142,14 @@ pub(crate) fn leftovers() {
         bpfecho.end_by(libc::SIGKILL);
         assert_eq!(tc::ours(), new);
     }
-    let bpfecho = Bpfecho::start("127.0.0.1 ::1 1122");
+    let bpfecho = Bpfecho::start("127.0.0.1 ::1 1122 --hook clsact");
     assert_eq!(tc::ours().len(), 1);
     assert!(bpfecho.end().status.success());
     assert!(tc::ours().is_empty());
     // One with other endpoints is not touched: it might be alive.
-    Bpfecho::start("127.0.0.1 1122").end_by(libc::SIGKILL);
+    Bpfecho::start("127.0.0.1 1122 --hook clsact").end_by(libc::SIGKILL);
     let old = tc::ours();
-    let bpfecho = Bpfecho::start("127.0.0.1 1123");
+    let bpfecho = Bpfecho::start("127.0.0.1 1123 --hook clsact");
     assert!(bpfecho.end().status.success());
     assert_eq!(tc::ours(), old);
 }

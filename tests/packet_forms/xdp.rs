@@ -6,7 +6,9 @@ use probe::abi::{self, Counter, destination, frags, link, map, protocols, settin
 
 use super::forms::{Fate, Form, SERVED, forms, plain};
 use super::packet::{Hook, Packet, Transport};
+use super::support::bpfecho::Bpfecho;
 use super::support::sys;
+use super::{Line, ethernet, exchange_partial};
 
 /// Verdicts of XDP (linux/bpf.h).
 const PASS: i32 = 2;
@@ -156,4 +158,29 @@ pub(crate) fn loaded_with_two_capabilities() {
             load(&configuration, abi::XDP_PROGRAM, [protocols, link::ETHERNET, frags]);
         }
     }
+}
+
+/// The whole table, on a line on which every packet comes to XDP first.
+pub(crate) fn over(hook: &str) {
+    ethernet(1500);
+    let _peer = peer(hook);
+    let mut line = Line::open(Hook::Wire, &format!("{SERVED} --hook {hook}"));
+    line.exchange_all(&forms(Hook::Wire, 1500));
+    assert_eq!(line.server.end().count("passed on by XDP"), 0);
+}
+
+/// A checksum that is left to the device is that of nothing yet: XDP must not correct it.
+pub(crate) fn partial(hook: &str) {
+    ethernet(1500);
+    let _peer = peer(hook);
+    let mut line = Line::open(Hook::Wire, &format!("{SERVED} --hook {hook}"));
+    exchange_partial(&mut line);
+    let passed_on = line.server.end().count("passed on by XDP");
+    assert!(passed_on > 50, "only {passed_on} were passed on");
+}
+
+/// A veth takes what XDP sends only while it has an XDP program itself: this one, which serves nothing that is asked
+/// for.
+fn peer(hook: &str) -> Option<Bpfecho> {
+    (hook == "xdp").then(|| Bpfecho::start("10.99.0.1 9 --ifname v1 --hook xdp"))
 }

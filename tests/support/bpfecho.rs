@@ -43,11 +43,51 @@ impl End {
     }
 }
 
+/// A child process, killed with the value at the latest.
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    /// Starts `command`.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    /// The process.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+
+    /// Sends `signal` and waits for the end. Returns the exit status and what is said on both outputs from now on.
+    pub(crate) fn end_by(mut self, signal: i32) -> (Option<i32>, String) {
+        sys::kill(self.child().id(), signal);
+        let output = self.0.take().unwrap().wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 /// The command, not yet started, in the caller's network namespace.
 pub(crate) fn command(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bpfecho"));
     command.args(arguments.split_whitespace()).stdin(Stdio::null());
     command
+}
+
+/// Runs the command, which must succeed and say nothing but what it says on standard output, or on standard error.
+#[track_caller]
+pub(crate) fn run(arguments: &str) -> String {
+    let output = command(arguments).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{arguments}: {said}");
+    said
 }
 
 impl Bpfecho {
@@ -58,18 +98,30 @@ impl Bpfecho {
 
     /// Starts `command` and waits until it is ready.
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self::spawn_until(command, "echoing")
+    }
+
+    /// Starts `command` and waits until it says `what`.
+    pub(crate) fn spawn_until(command: &mut Command, what: &str) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut ready = String::new();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut bpfecho = Self { child, stderr, ready: String::new() };
+        bpfecho.await_line(what);
+        bpfecho
+    }
+
+    /// Waits until it says `what`.
+    pub(crate) fn await_line(&mut self, what: &str) {
         let mut said = String::new();
-        while !ready.contains("echoing") {
-            said.push_str(&ready);
-            ready.clear();
-            if stderr.read_line(&mut ready).unwrap() == 0 {
-                panic!("bpfecho did not start: {:?}: {said}", child.wait());
+        let mut line = String::new();
+        while !line.contains(what) {
+            said.push_str(&line);
+            line.clear();
+            if self.stderr.read_line(&mut line).unwrap() == 0 {
+                panic!("bpfecho did not start: {:?}: {said}", self.child.wait());
             }
         }
-        Self { child, stderr, ready: ready.trim_end().into() }
+        self.ready = line.trim_end().into();
     }
 
     /// The number of the process.
@@ -78,8 +130,13 @@ impl Bpfecho {
     }
 
     /// Sends `signal` and waits for the end.
-    pub(crate) fn end_by(mut self, signal: i32) -> End {
+    pub(crate) fn end_by(self, signal: i32) -> End {
         sys::kill(self.pid(), signal);
+        self.await_end()
+    }
+
+    /// Waits for the end, which something else brings about.
+    pub(crate) fn await_end(mut self) -> End {
         let status = self.child.wait().unwrap();
         let (mut stdout, mut stderr) = (String::new(), String::new());
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();

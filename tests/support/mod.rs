@@ -6,8 +6,13 @@
 #![allow(dead_code)] // each test program uses its own part
 
 pub(crate) mod bpfecho;
+pub(crate) mod datagram;
+pub(crate) mod foreign;
+pub(crate) mod mounts;
 pub(crate) mod namespace;
 pub(crate) mod network;
+pub(crate) mod ordinary;
+pub(crate) mod random;
 pub(crate) mod stream;
 pub(crate) mod sys;
 pub(crate) mod tc;

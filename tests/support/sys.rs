@@ -32,6 +32,17 @@ pub(crate) fn enter_new_namespace() {
     }
 }
 
+/// Moves this thread into a new mount namespace, of which nothing is seen outside.
+pub(crate) fn enter_new_mount_namespace() {
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    let none = std::ptr::null();
+    // SAFETY: the arguments are flags, a path that is terminated, and nothing where nothing is read.
+    unsafe {
+        check(libc::unshare(libc::CLONE_NEWNS));
+        check(libc::mount(none, c"/".as_ptr(), none, flags, none.cast()));
+    }
+}
+
 /// Moves this thread into a network namespace that exists.
 pub(crate) fn enter_namespace(namespace: &impl AsFd) {
     // SAFETY: the call takes numbers only.

@@ -1,11 +1,27 @@
-//! What hangs on `lo`, as tc(8) shows it.
+//! What hangs on interfaces, as tc(8) shows it, and on tcx, which older ones do not show.
+
+use loader::rtnetlink::{Interface, Netlink};
+use loader::{Program, Side, tcx_programs};
 
 use super::namespace::sh;
 
-/// The qdiscs of `lo` and its filters on both sides: the same text means that nothing has changed.
+/// The hooks of traffic control.
+pub(crate) const HOOKS: [&str; 2] = ["tcx", "clsact"];
+
+/// What is on `lo`: the same text means that nothing has changed.
 pub(crate) fn state() -> String {
-    sh("tc qdisc show dev lo; echo egress:; tc filter show dev lo egress; \
-        echo ingress:; tc filter show dev lo ingress")
+    state_of("lo")
+}
+
+/// What is on an interface: qdiscs and filters, programs on tcx and XDP.
+pub(crate) fn state_of(interface: &str) -> String {
+    let shown = sh(&format!(
+        "tc qdisc show dev {interface}; echo egress:; tc filter show dev {interface} egress; \
+         echo ingress:; tc filter show dev {interface} ingress"
+    ));
+    let Interface { index, xdp, .. } = find(interface).unwrap();
+    let tcx = [Side::Egress, Side::Ingress].map(|side| tcx_programs(index, side).unwrap());
+    format!("{shown}tcx: {tcx:?}\nxdp: {xdp:?}\n")
 }
 
 /// Whether `lo` has a clsact qdisc.
@@ -13,22 +29,57 @@ pub(crate) fn has_clsact() -> bool {
     sh("tc qdisc show dev lo").contains("qdisc clsact ")
 }
 
-/// The filters of bpfecho on `lo`: of each the id of its program.
+/// The programs of bpfecho on `lo`, by their ids: on tcx, and in filters.
 pub(crate) fn ours() -> Vec<u32> {
-    let shown = sh("tc filter show dev lo egress");
-    let ours = shown.lines().filter(|line| line.contains(" handle ") && line.contains(" bpfecho_lo "));
-    ours.map(|line| line.split_once(" id ").unwrap().1.split(' ').next().unwrap().parse().unwrap()).collect()
+    ours_on("lo")
+}
+
+/// See [`ours`]; none where there is no such interface.
+pub(crate) fn ours_on(interface: &str) -> Vec<u32> {
+    let Some(Interface { index, .. }) = find(interface) else { return Vec::new() };
+    let side = if interface == "lo" { Side::Egress } else { Side::Ingress };
+    let name = |id: u32| Program::open(id).map_or_else(|_| String::new(), |program| program.name().into());
+    let mut ids: Vec<u32> =
+        tcx_programs(index, side).unwrap().into_iter().map(|program| program.program_id).collect();
+    ids.retain(|id| name(*id).starts_with("bpfecho_"));
+    let shown = sh(&format!("tc filter show dev {interface} {side}"));
+    let filters = shown.lines().filter(|line| line.contains(" handle ") && line.contains(" bpfecho_"));
+    ids.extend(
+        filters.map(|line| {
+            line.split_once(" id ").unwrap().1.split(' ').next().unwrap().parse::<u32>().unwrap()
+        }),
+    );
+    ids
+}
+
+/// An interface by its name.
+pub(crate) fn find(name: &str) -> Option<Interface> {
+    let all = Netlink::open().unwrap().interfaces().unwrap();
+    all.into_iter().find(|one| one.name == name)
 }
 
 /// What a filter of somebody else does: it lets each packet go on to the next filter.
 pub(crate) const GO_ON: &str = "bpf direct-action bytecode '1,6 0 0 4294967295'";
 
-/// Adds filters of somebody else to both sides, on egress before and behind those of bpfecho.
+/// Adds filters of somebody else to both sides of `lo`, on egress before and behind those of bpfecho.
 pub(crate) fn add_foreign_filters() {
+    add_foreign_filters_to("lo");
+}
+
+/// See [`add_foreign_filters`].
+pub(crate) fn add_foreign_filters_to(interface: &str) {
     sh(&format!(
-        "tc qdisc add dev lo clsact 2>&1 | grep -v Exclusivity
-        tc filter add dev lo egress prio 10 {GO_ON} &&
-        tc filter add dev lo egress prio 60000 {GO_ON} &&
-        tc filter add dev lo ingress prio 10 {GO_ON}"
+        "tc qdisc add dev {interface} clsact 2>&1 | grep -v Exclusivity
+        tc filter add dev {interface} egress prio 10 {GO_ON} &&
+        tc filter add dev {interface} egress prio 60000 {GO_ON} &&
+        tc filter add dev {interface} ingress prio 10 {GO_ON}"
     ));
+}
+
+/// Removes the clsact qdisc of an interface, on which no filter may be.
+pub(crate) fn remove_empty_clsact(interface: &str) -> String {
+    for side in [Side::Egress, Side::Ingress] {
+        assert_eq!(sh(&format!("tc filter show dev {interface} {side}")), "");
+    }
+    sh(&format!("tc qdisc del dev {interface} clsact"))
 }

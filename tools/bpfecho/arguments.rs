@@ -1,22 +1,35 @@
 //! The command line: what was typed, and what it means.
 
+pub mod description;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+use std::time::Duration;
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, EarlyExit, FromArgs};
+use loader::Position;
 
+use crate::attach::Plan;
+use crate::attach::hook::{Hook, Neighbour};
 use crate::port_set::Ports;
 use crate::prefix::{Prefix, PrefixError};
 use crate::protocols::Protocols;
+use crate::voice::Voice;
 
 /// The port without one given, as the predecessor has it.
 const DEFAULT_PORT: u16 = 12345;
 
+/// The interface without one given.
+const LOOPBACK: &str = "lo";
+
 /// TCP, UDP and ping echo server inside the Linux kernel: what is sent to the given addresses and ports comes
 /// back.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct Arguments {
     /// addresses to echo on, also as prefixes like 10.9.0.0/16 (127.0.0.1), then ports, also as a list like
     /// 7,2000-2999 (12345)
@@ -57,6 +70,51 @@ struct Arguments {
     #[argh(switch)]
     force: bool,
 
+    /// which hook takes the packets: auto (tcx, or clsact before Linux 6.6), tcx, clsact, xdp or xdp-generic
+    /// (auto)
+    #[argh(option, arg_name = "hook", default = "Hook::default()")]
+    hook: Hook,
+
+    /// on tcx, the place before the program with this id, or before `all` (all)
+    #[argh(option, arg_name = "program")]
+    before: Option<Neighbour>,
+
+    /// on tcx, the place behind the program with this id, or behind `all`
+    #[argh(option, arg_name = "program")]
+    after: Option<Neighbour>,
+
+    /// leave it echoing without a process
+    #[argh(switch)]
+    background: bool,
+
+    /// wait for interfaces that are not there yet
+    #[argh(switch)]
+    wait: bool,
+
+    /// say whether all of this would work, and what to do if not; changes nothing
+    #[argh(switch)]
+    check: bool,
+
+    /// list what of bpfecho is attached, and what it has counted, on --ifname (everywhere)
+    #[argh(switch)]
+    status: bool,
+
+    /// end what --status lists, on --ifname (lo) or with --all
+    #[argh(switch)]
+    stop: bool,
+
+    /// with --stop: on all interfaces
+    #[argh(switch)]
+    all: bool,
+
+    /// say on standard output what happens, each so many seconds; a number right behind is that (1)
+    #[argh(option, arg_name = "seconds")]
+    stats: Option<Interval>,
+
+    /// say everything in JSON, on standard output, an object a line
+    #[argh(switch)]
+    json: bool,
+
     /// say nothing but errors
     #[argh(switch, short = 'q')]
     quiet: bool,
@@ -87,8 +145,23 @@ pub struct Request {
     pub interfaces: Vec<String>,
     /// Whether a port that is in use is taken all the same.
     pub force: bool,
-    /// How much is said.
-    pub verbosity: Verbosity,
+    /// How the programs are attached.
+    pub plan: Plan,
+    /// Whether to wait for interfaces that are not there yet.
+    pub wait: bool,
+    /// How often to say what happens.
+    pub stats: Option<Duration>,
+    /// How everything is said.
+    pub voice: Voice,
+}
+
+/// The interfaces that a command looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Their names, each once; all interfaces if there is none.
+    pub interfaces: Vec<String>,
+    /// How everything is said.
+    pub voice: Voice,
 }
 
 /// How much is said on standard error.
@@ -107,6 +180,12 @@ pub enum Verbosity {
 pub enum Command {
     /// To echo.
     Echo(Request),
+    /// To say whether that would work.
+    Check(Request),
+    /// To list what is attached.
+    Status(Selection),
+    /// To end what is attached.
+    Stop(Selection),
     /// To print this text and be done: help or version.
     Print(String),
 }
@@ -135,18 +214,52 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage
             text.map_err(|bytes| UsageError(format!("the argument {bytes:?} is not UTF-8")))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let words = with_interval(arguments.iter().map(String::as_str));
     match Arguments::from_args(&["bpfecho"], &words) {
         Ok(Arguments { version: true, .. }) => {
             Ok(Command::Print(concat!("bpfecho ", env!("CARGO_PKG_VERSION"), "\n").into()))
         }
-        Ok(arguments) => arguments.request().map(Command::Echo).map_err(UsageError),
+        Ok(arguments) => arguments.command().map_err(UsageError),
         Err(EarlyExit { output, status: Ok(()) }) => Ok(Command::Print(output)),
         Err(EarlyExit { output, status: Err(()) }) => {
             // Behind the reason argh puts an advice to ask for the help, which is shown anyway.
             let reason = output.lines().next().unwrap_or_default();
             Err(UsageError(reason.into()))
         }
+    }
+}
+
+/// The option whose value may be left out.
+const STATS: &str = "--stats";
+
+/// The arguments with a value for each `--stats`, as the parser wants one: the number behind it, or one second.
+fn with_interval<'a>(arguments: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut words = Vec::new();
+    let mut arguments = arguments.peekable();
+    while let Some(argument) = arguments.next() {
+        match argument.strip_prefix(STATS).and_then(|rest| rest.strip_prefix('=')) {
+            Some(interval) => words.extend([STATS, interval]),
+            None => words.push(argument),
+        }
+        if argument == STATS {
+            let is_interval = |word: &&str| word.parse::<f64>().is_ok();
+            words.push(arguments.next_if(is_interval).unwrap_or("1"));
+        }
+    }
+    words
+}
+
+/// A time between two looks at what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Interval(Duration);
+
+impl FromStr for Interval {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds = text.parse().ok().filter(|seconds| (0.1..=86400.0).contains(seconds));
+        let interval = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        interval.map(Self).ok_or_else(|| format!("`{text}` is no number of seconds from 0.1 to 86400"))
     }
 }
 
@@ -158,7 +271,77 @@ fn help() -> String {
 }
 
 impl Arguments {
+    fn command(self) -> Result<Command, String> {
+        let (check, status, stop) = (self.check, self.status, self.stop);
+        if [check, status, stop].into_iter().filter(|wanted| *wanted).count() > 1 {
+            return Err("--check, --status and --stop contradict each other".into());
+        }
+        if self.all && !stop {
+            return Err("--all is for --stop".into());
+        }
+        if !status && !stop {
+            return self.request().map(if check { Command::Check } else { Command::Echo });
+        }
+        let Self { words, ipv4, ipv6, port, virtual_hosts, .. } = &self;
+        let named = ipv4.is_some() || ipv6.is_some() || port.is_some() || !virtual_hosts.is_empty();
+        if named || !words.is_empty() {
+            let which = if status { "--status" } else { "--stop" };
+            return Err(format!("{which} takes interfaces only: it is for all that echoes there"));
+        }
+        let voice = self.voice()?;
+        let all = self.all || status;
+        let interfaces = self.interfaces();
+        if self.all && !interfaces.is_empty() {
+            return Err("--all and --ifname contradict each other".into());
+        }
+        let interfaces = if interfaces.is_empty() && !all { vec![LOOPBACK.into()] } else { interfaces };
+        let selection = Selection { interfaces, voice };
+        Ok(if status { Command::Status(selection) } else { Command::Stop(selection) })
+    }
+
+    /// The interfaces that are named, each once.
+    fn interfaces(&self) -> Vec<String> {
+        let mut interfaces: Vec<String> = Vec::new();
+        for name in &self.ifname {
+            if !interfaces.contains(name) {
+                interfaces.push(name.clone());
+            }
+        }
+        interfaces
+    }
+
+    fn voice(&self) -> Result<Voice, String> {
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, true) => return Err("--quiet and --verbose contradict each other".into()),
+            (true, false) => Verbosity::Quiet,
+            (false, false) => Verbosity::Normal,
+            (false, true) => Verbosity::Verbose,
+        };
+        Ok(Voice { verbosity, json: self.json })
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let position = match (self.before, self.after) {
+            (Some(_), Some(_)) => return Err("--before and --after contradict each other".into()),
+            (Some(neighbour), None) => neighbour.before(),
+            (None, Some(neighbour)) => neighbour.after(),
+            (None, None) => Position::First,
+        };
+        if self.hook == Hook::Clsact && (self.before.is_some() || self.after.is_some()) {
+            return Err("--before and --after are for tcx, not for clsact".into());
+        }
+        if self.background && self.stats.is_some() {
+            return Err("--stats needs a process, of which --background leaves none: see --status".into());
+        }
+        Ok(Plan { hook: self.hook, position, background: self.background })
+    }
+
     fn request(self) -> Result<Request, String> {
+        let (voice, plan) = (self.voice()?, self.plan()?);
+        let mut interfaces = self.interfaces();
+        if interfaces.is_empty() {
+            interfaces.push(LOOPBACK.into());
+        }
         let mut ipv4 = BTreeSet::new();
         let mut ipv6 = BTreeSet::new();
         let mut ports = Ports::default();
@@ -195,21 +378,6 @@ impl Arguments {
                 return Err(format!("{prefix} is given twice: as this host's, and with --virtual-hosts"));
             }
         }
-        let mut interfaces: Vec<String> = Vec::new();
-        for name in self.ifname {
-            if !interfaces.contains(&name) {
-                interfaces.push(name);
-            }
-        }
-        if interfaces.is_empty() {
-            interfaces.push("lo".into());
-        }
-        let verbosity = match (self.quiet, self.verbose) {
-            (true, true) => return Err("--quiet and --verbose contradict each other".into()),
-            (true, false) => Verbosity::Quiet,
-            (false, false) => Verbosity::Normal,
-            (false, true) => Verbosity::Verbose,
-        };
         Ok(Request {
             served,
             virtual_hosts: virtual_hosts.into_iter().collect(),
@@ -218,7 +386,10 @@ impl Arguments {
             protocols: self.protocol,
             interfaces,
             force: self.force,
-            verbosity,
+            plan,
+            wait: self.wait,
+            stats: self.stats.map(|Interval(interval)| interval),
+            voice,
         })
     }
 }
@@ -275,134 +446,5 @@ fn check_hosts(prefix: &Prefix, purpose: &str) -> Result<(), String> {
         Err(format!("{address} is not the address of one host: name each address {purpose}"))
     } else {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn echo(line: &str) -> Request {
-        match parse(line.split_whitespace().map(|word| word.trim_matches('"').into())) {
-            Ok(Command::Echo(request)) => request,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    fn error(line: &str) -> String {
-        match parse(line.split_whitespace().map(|word| word.trim_matches('"').into())) {
-            Err(UsageError(reason)) => reason,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    fn said(request: &Request) -> String {
-        let served: Vec<_> = request.served.iter().map(ToString::to_string).collect();
-        format!("{} {}", served.join(" "), request.ports.compact())
-    }
-
-    #[test]
-    fn each_way_of_saying_it_means_the_obvious() {
-        for (line, meaning) in [
-            ("", "127.0.0.1 12345"),
-            ("1122", "127.0.0.1 1122"),
-            ("127.0.0.1 1122", "127.0.0.1 1122"),
-            ("127.0.0.1 ::1 1122", "127.0.0.1 ::1 1122"),
-            ("::1 1122", "::1 1122"),
-            ("::1", "::1 12345"),
-            ("10.0.0.1 10.0.0.2 10.0.0.1 7,1122", "10.0.0.1 10.0.0.2 7,1122"),
-            ("1122 7", "127.0.0.1 7,1122"),
-            ("::ffff:127.0.0.2 7", "127.0.0.2 7"),
-            ("--port 7", "127.0.0.1 7"),
-            ("--ipv6 ::1", "127.0.0.1 ::1 12345"),
-            ("--ipv4 \"\" --ipv6 ::1 --port 7", "::1 7"),
-            ("--ipv4 10.0.0.1 ::1", "10.0.0.1 ::1 12345"),
-            ("127.0.0.1 1122 --ipv4 127.0.0.1 --port 1122", "127.0.0.1 1122"),
-            ("10.80.0.0/16 fd00::/64 7,2000-2999 8", "10.80.0.0/16 fd00::/64 7-8,2000-2999"),
-            ("10.0.0.1/32 --ipv4 10.0.0.1", "10.0.0.1 12345"),
-            ("::ffff:10.80.0.0/112", "10.80.0.0/16 12345"),
-            ("--ipv4 10.80.0.0/16 --port 7,9-8000", "10.80.0.0/16 7,9-8000"),
-            ("7-9 --port 9,7,8", "127.0.0.1 7-9"),
-            ("--virtual-hosts 10.9.0.0/16", " 12345"),
-            ("--virtual-hosts 10.9.0.0/16 --ipv4 10.0.0.5", "10.0.0.5 12345"),
-        ] {
-            assert_eq!(said(&echo(line)), meaning, "{line}");
-        }
-    }
-
-    #[test]
-    fn lists_that_may_be_repeated() {
-        let prefixes = |prefixes: &[Prefix]| -> Vec<_> { prefixes.iter().map(ToString::to_string).collect() };
-        let request = echo("--virtual-hosts fd00:9::/64,10.9.0.0/16 --virtual-hosts 10.8.0.1 --ifname eth0");
-        assert_eq!(prefixes(&request.virtual_hosts), ["10.8.0.1", "10.9.0.0/16", "fd00:9::/64"]);
-        assert_eq!(
-            (request.allow.as_slice(), request.interfaces.as_slice()),
-            (&[][..], &["eth0".into()][..])
-        );
-        let request =
-            echo("7 --allow 10.0.0.0/8,::/0 --allow 10.0.0.0/8 --ifname lo --ifname eth0 --ifname lo");
-        assert_eq!(prefixes(&request.allow), ["10.0.0.0/8", "::/0"]);
-        assert_eq!(request.interfaces, ["lo", "eth0"]);
-        let request = echo("");
-        assert_eq!((request.interfaces, request.protocols), (vec!["lo".into()], Protocols::default()));
-        assert_eq!(echo("--protocol icmp,tcp").protocols.compact(), "tcp,icmp");
-    }
-
-    #[test]
-    fn contradictions_and_nonsense_are_named() {
-        for (line, reason) in [
-            ("1122 --port 7", "the port is given twice, by position and by flag, and not the same"),
-            (
-                "127.0.0.1 --ipv4 127.0.0.2",
-                "the IPv4 address is given twice, by position and by flag, and not the same",
-            ),
-            (
-                "127.0.0.1 --ipv4 \"\"",
-                "the IPv4 address is given twice, by position and by flag, and not the same",
-            ),
-            ("::1 --ipv6 ::2", "the IPv6 address is given twice, by position and by flag, and not the same"),
-            ("--ipv4 \"\"", "at least one of --ipv4 and --ipv6 has to be given"),
-            ("127.0.0.256 7", "`127.0.0.256` is not an IP address"),
-            ("::g 7", "`::g` is not an IP address"),
-            ("--ipv4 ::1", "`--ipv4 ::1`: this is not an IPv4 address"),
-            ("--ipv6 127.0.0.1", "`--ipv6 127.0.0.1`: this is not an IPv6 address"),
-            ("0", "`0` is not a port: ports are numbers from 1 to 65535"),
-            ("65536", "`65536` is not a port: ports are numbers from 1 to 65535"),
-            ("7,,8", "`` is not a port: ports are numbers from 1 to 65535"),
-            ("localhost", "`localhost` is not a port: ports are numbers from 1 to 65535"),
-            ("0.0.0.0 7", "0.0.0.0 is not the address of one host: name each address to echo on"),
-            ("ff02::1 7", "ff02::1 is not the address of one host: name each address to echo on"),
-            ("10.9.0.1/16 7", "`10.9.0.1/16` has bits behind its length set: did you mean 10.9.0.0/16?"),
-            ("--ipv4 fd00::/64", "`--ipv4 fd00::/64`: this is not an IPv4 address"),
-            ("--ipv6 fd00::/130", "`fd00::/130`: the length of an IPv6 prefix is a number from 0 to 128"),
-            ("7/8", "`7` is not an IP address"),
-            ("9-7", "`9-7` holds no port: did you mean 7-9?"),
-            ("7-8 --port 7", "the port is given twice, by position and by flag, and not the same"),
-            ("224.0.0.0/4 7", "224.0.0.0/4 holds no address of a host"),
-            ("0.0.0.0/9 7", "0.0.0.0/9 holds no address of a host"),
-            ("--ipv6 ff02::/16", "ff02::/16 holds no address of a host"),
-            ("--allow ff00::/8", "ff00::/8 holds no address of a host"),
-            (
-                "--allow 224.0.0.1",
-                "224.0.0.1 is not the address of one host: name each address of another host",
-            ),
-            ("--allow 127.0.0.0/16", "`--allow 127.0.0.0/16`: this is the host itself, no other"),
-            ("--virtual-hosts ::1", "`--virtual-hosts ::1`: this is the host itself, no other"),
-            ("--virtual-hosts 10.9.0.0/16,", "`` is not an IP address"),
-            (
-                "10.9.0.1 --virtual-hosts 10.9.0.1",
-                "10.9.0.1 is given twice: as this host's, and with --virtual-hosts",
-            ),
-            (
-                "--protocol sctp",
-                "Error parsing option '--protocol' with value 'sctp': `sctp` is not a protocol: there are \
-                 tcp, udp and icmp",
-            ),
-            ("-q -v", "--quiet and --verbose contradict each other"),
-            ("--nonsense", "Unrecognized argument: --nonsense"),
-            ("--port", "No value provided for option '--port'."),
-        ] {
-            assert_eq!(error(line), reason, "{line}");
-        }
     }
 }

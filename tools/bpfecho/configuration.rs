@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use loader::tc::{Interface, InterfaceAddress, LinkKind};
+use loader::rtnetlink::{Interface, InterfaceAddress, LinkKind};
 use probe::abi::destination::{ECHO, VIRTUAL};
 
 use crate::arguments::Request;
@@ -68,6 +68,11 @@ pub enum ConfigurationError {
         /// The name of the interface.
         name: String,
     },
+    /// XDP where no interface has it.
+    Xdp {
+        /// The name of one of the interfaces.
+        name: String,
+    },
     /// A virtual host that exists.
     Exists(Prefix),
     /// Sources are limited, and none of the interfaces asks for them.
@@ -95,6 +100,11 @@ impl fmt::Display for ConfigurationError {
                 formatter,
                 "`{name}` is not Ethernet, where alone --virtual-hosts can be found: choose another with \
                  --ifname"
+            ),
+            Self::Xdp { name } => write!(
+                formatter,
+                "`{name}` is not Ethernet, which --hook xdp and xdp-generic are for: choose another with --ifname, or \
+                 --hook auto"
             ),
             Self::Exists(prefix) => write!(
                 formatter,
@@ -134,6 +144,9 @@ pub fn configure(
     let deaf = interfaces.iter().zip(&places).find(|(_, place)| nobody_asks(place));
     if let Some((interface, _)) = deaf.filter(|_| !request.virtual_hosts.is_empty()) {
         return Err(ConfigurationError::Virtual { name: interface.name.clone() });
+    }
+    if let (false, Some(_), Some(interface)) = (some_ethernet, request.plan.hook.xdp(), interfaces.first()) {
+        return Err(ConfigurationError::Xdp { name: interface.name.clone() });
     }
     if !request.allow.is_empty() && places.iter().all(|place| *place == Place::Loopback) {
         return Err(ConfigurationError::Allow);
@@ -249,6 +262,23 @@ fn broadcasts(own: &InterfaceAddress) -> Vec<IpAddr> {
     own.broadcast.into_iter().chain(last).map(IpAddr::V4).collect()
 }
 
+/// What `entries` say of `address`, as the program looks it up: the longest prefix decides, and of equal ones the last.
+pub fn decide<T: Copy>(entries: &[(Prefix, T)], address: IpAddr) -> Option<T> {
+    let bits = |prefix: &Prefix| {
+        let key = prefix.key();
+        let (length, address) = key.split_at(4);
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
+        (length.try_into().map_or(0, u32::from_ne_bytes), number(address))
+    };
+    let (_, wanted) = bits(&address.into());
+    let matching = entries.iter().filter(|(prefix, _)| {
+        let (length, address) = bits(prefix);
+        (address ^ wanted).leading_zeros() >= length
+    });
+    // Of equal maxima the last.
+    matching.max_by_key(|(prefix, _)| bits(prefix).0).map(|(_, value)| *value)
+}
+
 /// The error for an interface on which nothing can be echoed, with the address that was most likely meant.
 fn nothing(interface: &Interface, place: Place, host: &Host) -> ConfigurationError {
     let own = host.addresses.iter().filter(|own| own.interface == interface.index).map(|own| own.address);
@@ -267,7 +297,7 @@ fn nothing(interface: &Interface, place: Place, host: &Host) -> ConfigurationErr
 mod tests {
     use super::*;
     use crate::arguments::{self, Command};
-    use loader::tc::IfIndex;
+    use loader::IfIndex;
 
     fn request(line: &str) -> Request {
         match arguments::parse(line.split_whitespace().map(Into::into)) {
@@ -284,7 +314,17 @@ mod tests {
             _ => (4, LinkKind::Other(32), None),
         };
         let (name, index) = (name.into(), IfIndex(index));
-        Interface { index, name, mtu: 1500, link, mac, up: true, all_multicast: false }
+        Interface {
+            index,
+            name,
+            mtu: 1500,
+            link,
+            mac,
+            up: true,
+            all_multicast: false,
+            kind: None,
+            xdp: Vec::new(),
+        }
     }
 
     fn own(index: u32, address: &str, prefix_length: u8, broadcast: Option<&str>) -> InterfaceAddress {
@@ -323,20 +363,7 @@ mod tests {
 
     /// What is said of `address` in the end.
     fn value<T: Copy>(entries: &[(Prefix, T)], address: &str) -> T {
-        // As the program looks it up, in the keys.
-        let bits = |prefix: &Prefix| {
-            let key = prefix.key();
-            let (length, address) = key.split_at(4);
-            let address = u128::from_be_bytes(address.try_into().unwrap());
-            (u32::from_ne_bytes(length.try_into().unwrap()), address)
-        };
-        let (_, wanted) = bits(&address.parse().unwrap());
-        let matching = entries.iter().filter(|(prefix, _)| {
-            let (length, address) = bits(prefix);
-            (address ^ wanted).leading_zeros() >= length
-        });
-        // Of equal maxima the last.
-        matching.max_by_key(|(prefix, _)| bits(prefix).0).expect("an entry").1
+        decide(entries, address.parse().unwrap()).expect("an entry")
     }
 
     #[test]
@@ -471,9 +498,18 @@ mod tests {
                  leave it out of --virtual-hosts"
             )
         };
+        // One that has it is enough.
+        assert!(configured("127.0.0.1 10.9.0.5 7 --hook xdp", &["lo", "eth0"]).is_ok());
         let cases: &[(&str, &[&str], String)] = &[
             ("10.9.0.5 7", &["eth0", "ib0"], link.into()),
             ("--virtual-hosts 10.8.0.0/16", &["lo"], not_ethernet("lo")),
+            (
+                "7 --hook xdp-generic",
+                &["lo", "tun0"],
+                "`lo` is not Ethernet, which --hook xdp and xdp-generic are for: choose another with --ifname, or \
+                 --hook auto"
+                    .into(),
+            ),
             ("--virtual-hosts 10.8.0.0/16", &["eth0", "tun0"], not_ethernet("tun0")),
             (
                 "7 --allow 10.0.0.0/8",

@@ -1,11 +1,13 @@
 //! The probe in the kernel: loaded for an interface, attached to it, read out.
 
-use loader::tc::{Attachment, FILTER_NAME_LENGTH, IfIndex, NetlinkError, Side};
-use loader::{LinkError, LoadError, Map, MapError, Object, ParseError, Program, ProgramKind};
+use loader::{
+    LinkError, LoadError, Map, MapDefinition, MapError, Object, ParseError, Program, ProgramKind, Side,
+    XdpMode,
+};
 use probe::abi::{self, CounterPair, Counters, destination, frags, link, map, protocols, setting};
 
+use crate::attach::endpoints::endpoints;
 use crate::configuration::{Configuration, Place};
-use crate::protocols::Protocols;
 
 /// The compiled probe in this machine's byte order.
 #[cfg(target_endian = "little")]
@@ -14,12 +16,19 @@ const PROBE: &[u8] = include_bytes!("../../probe/bpfecho.bpfel.o");
 #[cfg(target_endian = "big")]
 const PROBE: &[u8] = include_bytes!("../../probe/bpfecho.bpfeb.o");
 
-/// The program, loaded and configured.
+/// The map that says what a program echoes: text, as [`endpoints`] makes it.
+pub const ABOUT: &str = "bpfecho_about";
+
+/// `enum bpf_map_type` (linux/bpf.h).
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+
+/// The programs for one interface, loaded and configured.
 pub struct Echo {
     program: Program,
+    xdp: Option<Program>,
     side: Side,
     counters: Map,
-    filter_name: String,
+    endpoints: String,
 }
 
 /// Why the program could not be loaded.
@@ -76,14 +85,19 @@ impl From<LoadError> for EchoError {
 }
 
 impl Echo {
-    /// Loads the program for one interface. With `verbose` the log of a program that the kernel rejects is
-    /// complete.
+    /// Loads the program for one interface, and for `xdp`, if that is Ethernet, the one that goes in front of it. With `verbose` the log of
+    /// a program that the kernel rejects is complete.
     ///
     /// # Errors
     ///
     /// [`EchoError`] with what the kernel refused; nothing is left in it then.
-    pub fn load(configuration: &Configuration, verbose: bool) -> Result<Self, EchoError> {
+    pub fn load(
+        configuration: &Configuration,
+        xdp: Option<XdpMode>,
+        verbose: bool,
+    ) -> Result<Self, EchoError> {
         let object = Object::parse(PROBE)?;
+        let xdp = xdp.filter(|_| matches!(configuration.place, Place::Ethernet { .. }));
         let entries = |count: usize| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut maps = Vec::new();
         for name in map::ALL {
@@ -102,26 +116,41 @@ impl Echo {
             Place::Ethernet { .. } | Place::Tunnel => (abi::WIRE_PROGRAM, Side::Ingress),
         };
         let named: Vec<(&str, &Map)> = maps.iter().map(|(name, map)| (*name, map)).collect();
-        let program =
-            object.link(program, &named, &settings(configuration))?.load(ProgramKind::SchedCls, verbose)?;
+        let load = |program, kind| -> Result<Program, EchoError> {
+            Ok(object.link(program, &named, &settings(configuration, xdp, kind))?.load(kind, verbose)?)
+        };
+        let program = load(program, ProgramKind::SchedCls)?;
+        // A kernel before 5.18 does not know of packets in several buffers.
+        let load_xdp = |_| {
+            load(abi::XDP_PROGRAM, ProgramKind::XdpFrags)
+                .or_else(|_| load(abi::XDP_PROGRAM, ProgramKind::Xdp))
+        };
+        let xdp = xdp.map(load_xdp).transpose()?;
+        let endpoints = endpoints(configuration);
+        describe([Some(&program), xdp.as_ref()].into_iter().flatten(), &endpoints)?;
         let counters = maps.into_iter().find(|(name, _)| *name == map::COUNTERS);
         let (_, counters) = counters.ok_or(EchoError::NoMap(map::COUNTERS))?;
-        let filter_name = filter_name(program.name(), configuration);
-        Ok(Self { program, side, counters, filter_name })
-    }
-
-    /// Attaches the program where it turns round what is sent on `interface`, or what comes in there.
-    ///
-    /// # Errors
-    ///
-    /// Any [`NetlinkError`]; nothing is left behind then.
-    pub fn attach(&self, interface: IfIndex) -> Result<Attachment, NetlinkError> {
-        Attachment::new(interface, self.side, &self.program, &self.filter_name)
+        Ok(Self { program, xdp, side, counters, endpoints })
     }
 
     /// The program itself.
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The XDP program in front of it, if there is one.
+    pub fn xdp(&self) -> Option<&Program> {
+        self.xdp.as_ref()
+    }
+
+    /// On which side of the interface it turns packets round: what is sent, or what comes in.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// What is echoed, in the words of the command line.
+    pub fn endpoints(&self) -> &str {
+        &self.endpoints
     }
 
     /// What was counted so far, the sum of all CPUs.
@@ -130,30 +159,59 @@ impl Echo {
     ///
     /// [`EchoError::Map`].
     pub fn counters(&self) -> Result<Counters, EchoError> {
-        let mut sums = [0; abi::COUNTERS];
-        for (index, sums) in (0u32..).zip(sums.chunks_mut(size_of::<CounterPair>() / size_of::<u64>())) {
-            for cpu in self.counters.lookup_per_cpu(&index.to_ne_bytes())? {
-                for (sum, value) in sums.iter_mut().zip(cpu.chunks_exact(size_of::<u64>())) {
-                    *sum += value.try_into().map_or(0, u64::from_ne_bytes);
-                }
-            }
-        }
-        Ok(sums)
+        Ok(sum_of_cpus(&self.counters)?)
     }
 
-    /// Removes filters of the same name as this program's from `interface`, which a killed run for the same
-    /// addresses and ports has left behind. For a caller that knows that no other run is alive, and while
-    /// this program is not attached.
+    /// Forgets what was counted so far; while no packets come.
     ///
     /// # Errors
     ///
-    /// Any [`NetlinkError`]; that there is no filter is none.
-    pub fn remove_leftovers(&self, interface: IfIndex) -> Result<(), NetlinkError> {
-        if self.filter_name.len() == FILTER_NAME_LENGTH {
-            return Ok(()); // cut off: it may be another's
+    /// [`EchoError::Map`].
+    pub fn reset_counters(&self) -> Result<(), EchoError> {
+        for index in 0..map::COUNTER_PAIRS {
+            let key = index.to_ne_bytes();
+            // Their number is that of the possible CPUs.
+            let zeros = vec![0; self.counters.lookup_per_cpu(&key)?.len() * size_of::<CounterPair>()];
+            self.counters.update(&key, &zeros)?;
         }
-        loader::tc::remove_named(interface, self.side, &self.filter_name)
+        Ok(())
     }
+}
+
+/// The sum of the counters in `map` over all CPUs.
+///
+/// # Errors
+///
+/// [`MapError`].
+pub fn sum_of_cpus(map: &Map) -> Result<Counters, MapError> {
+    let mut sums = [0; abi::COUNTERS];
+    for (index, sums) in (0u32..).zip(sums.chunks_mut(size_of::<CounterPair>() / size_of::<u64>())) {
+        for cpu in map.lookup_per_cpu(&index.to_ne_bytes())? {
+            for (sum, value) in sums.iter_mut().zip(cpu.chunks_exact(size_of::<u64>())) {
+                *sum += value.try_into().map_or(0, u64::from_ne_bytes);
+            }
+        }
+    }
+    Ok(sums)
+}
+
+/// Has each of `programs` carry a map with what it echoes, so that it can be told from others by looking at the kernel
+/// alone. Before 5.10 a program has only the maps that it uses; then the name of its filter has to do.
+fn describe<'a>(programs: impl Iterator<Item = &'a Program>, endpoints: &str) -> Result<(), EchoError> {
+    let definition = MapDefinition {
+        name: ABOUT.into(),
+        kind: BPF_MAP_TYPE_ARRAY,
+        key_size: 4,
+        value_size: u32::try_from(endpoints.len().max(1)).unwrap_or(u32::MAX),
+        max_entries: 1,
+        flags: 0,
+    };
+    let about = Map::create(&definition)?;
+    about.update(&0u32.to_ne_bytes(), endpoints.as_bytes())?;
+    for program in programs {
+        let _ = program.bind(&about);
+    }
+    Ok(())
 }
 
 /// Writes addresses and ports into `maps`.
@@ -180,10 +238,15 @@ fn fill(maps: &[(&'static str, Map)], configuration: &Configuration) -> Result<(
 }
 
 /// The values of the program's settings. None is zero, as [`setting`] demands.
-fn settings(configuration: &Configuration) -> [(&'static str, u64); setting::ALL.len()] {
+fn settings(
+    configuration: &Configuration,
+    xdp: Option<XdpMode>,
+    kind: ProgramKind,
+) -> [(&'static str, u64); setting::ALL.len()] {
     let has_virtual = configuration.destinations.iter().any(|(_, value)| value & destination::VIRTUAL != 0);
     let neighbours = if has_virtual { protocols::NEIGHBOURS } else { 0 };
     let link = match configuration.place {
+        Place::Ethernet { .. } if xdp == Some(XdpMode::Generic) => link::ETHERNET_BEHIND_GENERIC_XDP,
         Place::Loopback | Place::Ethernet { .. } => link::ETHERNET,
         Place::Tunnel => link::NONE,
     };
@@ -198,34 +261,14 @@ fn settings(configuration: &Configuration) -> [(&'static str, u64); setting::ALL
         (setting::PROTOCOLS, (configuration.protocols.bits() | neighbours).into()),
         (setting::LINK, link.into()),
         (setting::MAC, u64::from_ne_bytes([a, b, c, d, e, f, 1, 1])),
-        (setting::FRAGS, frags::NO.into()),
+        (setting::FRAGS, if kind == ProgramKind::XdpFrags { frags::YES } else { frags::NO }.into()),
     ]
-}
-
-/// The name of the filter as `tc filter show` prints it: it says what is echoed.
-fn filter_name(program: &str, configuration: &Configuration) -> String {
-    let mut name = String::from(program);
-    for (prefix, value) in &configuration.destinations {
-        name += &match value {
-            0 => continue,
-            value if value & destination::VIRTUAL != 0 => format!(" virtual {prefix}"),
-            _ => format!(" {prefix}"),
-        };
-    }
-    if configuration.protocols.has_ports() {
-        name += &format!(" {}", configuration.ports.compact());
-    }
-    if configuration.protocols != Protocols::default() {
-        name += &format!(" {}", configuration.protocols.compact());
-    }
-    // All of it is ASCII.
-    name.truncate(FILTER_NAME_LENGTH);
-    name
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocols::Protocols;
 
     fn configuration(place: Place, destinations: &[(&str, u32)], ports: &str) -> Configuration {
         Configuration {
@@ -242,33 +285,19 @@ mod tests {
     }
 
     #[test]
-    fn filter_names_say_what_is_echoed() {
-        let mut wire = configuration(
-            Place::Tunnel,
-            &[("0.0.0.0/0", 0), ("10.0.0.5", 1), ("fd00::/64", 1), ("10.9.0.0/16", 3), ("10.9.0.1", 0)],
-            "7,2000-2999",
-        );
-        let name = "bpfecho_wire 10.0.0.5 fd00::/64 virtual 10.9.0.0/16 7,2000-2999";
-        assert_eq!(filter_name("bpfecho_wire", &wire), name);
-        wire.protocols = "tcp,icmp".parse().unwrap();
-        assert_eq!(filter_name("bpfecho_wire", &wire), format!("{name} tcp,icmp"));
-        wire.protocols = "icmp".parse().unwrap();
-        assert_eq!(filter_name("x", &wire), "x 10.0.0.5 fd00::/64 virtual 10.9.0.0/16 icmp");
-        let long = configuration(Place::Loopback, &[("fd00:1111:2222::/64", 1); 20], "7");
-        assert_eq!(filter_name("bpfecho_lo", &long).len(), FILTER_NAME_LENGTH);
-    }
-
-    #[test]
     fn no_setting_is_zero() {
         let mac = [2, 0, 0, 0, 0, 1];
         let values = |place, value| {
             let configuration = configuration(place, &[("10.9.0.0/16", value)], "7,2000-2999");
-            settings(&configuration).map(|(_, value)| value)
+            settings(&configuration, None, ProgramKind::SchedCls).map(|(_, value)| value)
         };
         let value = u64::from_ne_bytes([2, 0, 0, 0, 0, 1, 1, 1]);
         assert_eq!(values(Place::Ethernet { mac }, 3), [7, 2999, 1500, 11, 1, value, 1]);
         assert_eq!(values(Place::Ethernet { mac }, 1)[3], 3);
         assert_eq!(values(Place::Tunnel, 1)[4], 2);
+        let ethernet = configuration(Place::Ethernet { mac }, &[("10.9.0.0/16", 1)], "7");
+        assert_eq!(settings(&ethernet, Some(XdpMode::Native), ProgramKind::XdpFrags)[6].1, 2);
+        assert_eq!(settings(&ethernet, Some(XdpMode::Generic), ProgramKind::SchedCls)[4].1, 3);
         assert!([Place::Tunnel, Place::Loopback].iter().all(|place| !values(*place, 1).contains(&0)));
     }
 }

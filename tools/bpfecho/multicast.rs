@@ -2,7 +2,8 @@
 //! to groups (RFC 4291 2.7.1) that the interface does not know of, and may be filtered by the hardware.
 
 use loader::Errno;
-use loader::tc::{IfIndex, Interface, Netlink, NetlinkError};
+use loader::IfIndex;
+use loader::rtnetlink::{Interface, Netlink, NetlinkError};
 
 use crate::configuration::Place;
 use crate::prefix::Prefix;
@@ -37,6 +38,11 @@ impl AllMulticast {
     /// Any [`NetlinkError`]; that the interface is gone is none.
     pub fn end(mut self) -> Result<(), NetlinkError> {
         self.release()
+    }
+
+    /// Leaves the interface as it is now.
+    pub fn leave(mut self) {
+        self.interface = None;
     }
 
     fn release(&mut self) -> Result<(), NetlinkError> {

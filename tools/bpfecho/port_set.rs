@@ -72,6 +72,11 @@ impl Ports {
         self.0.is_empty()
     }
 
+    /// Whether `port` is one of them.
+    pub fn contains(&self, port: u16) -> bool {
+        self.0.iter().any(|range| range.contains(&port))
+    }
+
     /// The lowest port.
     pub fn first(&self) -> Option<u16> {
         self.0.first().map(|range| *range.start())

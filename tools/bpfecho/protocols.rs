@@ -25,6 +25,9 @@ impl Default for Protocols {
 }
 
 impl Protocols {
+    /// What they are called on the command line.
+    pub const NAMES: [&str; 3] = ["tcp", "udp", "icmp"];
+
     fn names(self) -> impl Iterator<Item = &'static str> {
         let all = [(self.tcp, "TCP"), (self.udp, "UDP"), (self.icmp, "ICMP")];
         all.into_iter().filter_map(|(echoed, name)| echoed.then_some(name))
@@ -58,7 +61,7 @@ impl FromStr for Protocols {
                 "tcp" => found.tcp = true,
                 "udp" => found.udp = true,
                 "icmp" => found.icmp = true,
-                _ => return Err(format!("`{word}` is not a protocol: there are tcp, udp and icmp")),
+                _ => return Err(format!("`{word}` is not a protocol: there are {}", list(Self::NAMES))),
             }
         }
         Ok(found)

@@ -1,22 +1,14 @@
 //! What is said of a run: the ready line and the summary.
 
-use std::fmt::Display;
-use std::io::{self, Write};
-
-use loader::tc::{Interface, LinkKind};
+use loader::rtnetlink::Interface;
 use probe::abi::{Counter, Counters};
 
 use crate::arguments::Request;
 use crate::configuration::served;
 use crate::text::{counted, list};
 
-/// Says `text` on standard error. If nobody reads that any more, it is lost: a run must not end for it.
-pub fn say(text: &dyn Display) {
-    let _ = writeln!(io::stderr(), "bpfecho: {text}");
-}
-
-/// The line that says what is echoed, where, and by which hooks.
-pub fn ready_line(request: &Request, interfaces: &[Interface]) -> String {
+/// The line that says what is echoed, where, and by which hooks: each with the name of its interface.
+pub fn ready_line(request: &Request, interfaces: &[Interface], hooks: &[(String, String)]) -> String {
     let mut targets: Vec<String> = served(request, interfaces).map(|prefix| prefix.to_string()).collect();
     match request.virtual_hosts.as_slice() {
         [] => {}
@@ -28,30 +20,24 @@ pub fn ready_line(request: &Request, interfaces: &[Interface]) -> String {
         ports if ports.first() == ports.last() => format!(" port {ports}"),
         ports => format!(" ports {ports}"),
     };
-    let hooks = interfaces.iter().map(|interface| {
-        let side = if interface.link == LinkKind::Loopback { "egress" } else { "ingress" };
-        format!("{}, clsact {side}", interface.name)
-    });
-    format!(
-        "echoing {} on {}{ports} ({})",
-        request.protocols,
-        list(targets),
-        hooks.collect::<Vec<_>>().join("; ")
-    )
+    let hooks: Vec<String> = hooks.iter().map(|(name, hook)| format!("{name}, {hook}")).collect();
+    format!("echoing {} on {}{ports} ({})", request.protocols, list(targets), hooks.join("; "))
 }
+
+/// The counters of packets that came back, each with what they were and the counter of their bytes.
+pub const TRAFFIC: [(&str, Counter, Counter); 6] = [
+    ("TCP/IPv4", Counter::Tcp4Packets, Counter::Tcp4Bytes),
+    ("TCP/IPv6", Counter::Tcp6Packets, Counter::Tcp6Bytes),
+    ("UDP/IPv4", Counter::Udp4Packets, Counter::Udp4Bytes),
+    ("UDP/IPv6", Counter::Udp6Packets, Counter::Udp6Bytes),
+    ("ICMP/IPv4", Counter::Icmp4Packets, Counter::Icmp4Bytes),
+    ("ICMP/IPv6", Counter::Icmp6Packets, Counter::Icmp6Bytes),
+];
 
 /// What was counted, in one line: what came back, and all else that happened.
 pub fn summary(counters: &Counters) -> String {
     let count = |counter: Counter| counters[counter as usize];
-    let traffic = [
-        ("TCP/IPv4", Counter::Tcp4Packets, Counter::Tcp4Bytes),
-        ("TCP/IPv6", Counter::Tcp6Packets, Counter::Tcp6Bytes),
-        ("UDP/IPv4", Counter::Udp4Packets, Counter::Udp4Bytes),
-        ("UDP/IPv6", Counter::Udp6Packets, Counter::Udp6Bytes),
-        ("ICMP/IPv4", Counter::Icmp4Packets, Counter::Icmp4Bytes),
-        ("ICMP/IPv6", Counter::Icmp6Packets, Counter::Icmp6Bytes),
-    ];
-    let mut parts: Vec<String> = traffic
+    let mut parts: Vec<String> = TRAFFIC
         .into_iter()
         .filter(|(_, packets, _)| count(*packets) != 0)
         .map(|(name, packets, bytes)| {
@@ -73,6 +59,12 @@ pub fn summary(counters: &Counters) -> String {
             parts.push(counted(count(counter), what));
         }
     }
+    parts.extend(exceptions(counters));
+    format!("echoed {}", parts.join("; "))
+}
+
+/// What did not come back: how many packets, and why.
+pub fn exceptions(counters: &Counters) -> Vec<String> {
     let exceptions = [
         ("dropped for their TCP flags", Counter::DroppedFlags),
         ("dropped for much data in a SYN", Counter::DroppedData),
@@ -88,19 +80,16 @@ pub fn summary(counters: &Counters) -> String {
         ("passed on by XDP with checksums that are left to the device", Counter::PassedPartial),
         ("passed as frames for others", Counter::PassedFrame),
     ];
-    for (what, counter) in exceptions {
-        if count(counter) != 0 {
-            parts.push(format!("{} {what}", count(counter)));
-        }
-    }
-    format!("echoed {}", parts.join("; "))
+    let counted = exceptions.into_iter().map(|(what, counter)| (counters[counter as usize], what));
+    counted.filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::arguments::{Command, parse};
-    use loader::tc::IfIndex;
+    use loader::IfIndex;
+    use loader::rtnetlink::LinkKind;
 
     fn line(arguments: &str, names: &[&str]) -> String {
         let request = match parse(arguments.split_whitespace().map(Into::into)) {
@@ -115,8 +104,15 @@ mod tests {
             mac: None,
             up: true,
             all_multicast: false,
+            kind: None,
+            xdp: Vec::new(),
         };
-        ready_line(&request, &names.iter().map(interface).collect::<Vec<_>>())
+        let hooks = names.iter().map(|name| {
+            let hook = if *name == "lo" { "clsact egress" } else { "xdp native and tcx ingress" };
+            (name.to_string(), hook.into())
+        });
+        let interfaces: Vec<_> = names.iter().map(interface).collect();
+        ready_line(&request, &interfaces, &hooks.collect::<Vec<_>>())
     }
 
     #[test]
@@ -132,20 +128,24 @@ mod tests {
                 "10.0.0.5 7,2000-2999 --virtual-hosts 10.9.0.0/16 --protocol tcp,udp,icmp",
                 &["lo", "eth0"],
                 "TCP, UDP and ICMP on 10.0.0.5 and virtual hosts 10.9.0.0/16 ports 7 and 2000-2999 \
-                 (lo, clsact egress; eth0, clsact ingress)",
+                 (lo, clsact egress; eth0, xdp native and tcx ingress)",
             ),
             (
                 "7 --virtual-hosts 10.9.0.0/16,fd00:9::/64",
                 &["eth0"],
-                "TCP and UDP on virtual hosts 10.9.0.0/16 and fd00:9::/64 port 7 (eth0, clsact ingress)",
+                "TCP and UDP on virtual hosts 10.9.0.0/16 and fd00:9::/64 port 7 (eth0, xdp native and tcx ingress)",
             ),
             (
                 "2000-2999 --virtual-hosts 10.9.0.1 --protocol tcp",
                 &["eth0"],
-                "TCP on virtual host 10.9.0.1 ports 2000-2999 (eth0, clsact ingress)",
+                "TCP on virtual host 10.9.0.1 ports 2000-2999 (eth0, xdp native and tcx ingress)",
             ),
             // On the wire loopback addresses are not served, and ping has no ports.
-            ("--ipv6 fd00::5 --protocol icmp", &["eth0"], "ICMP on fd00::5 (eth0, clsact ingress)"),
+            (
+                "--ipv6 fd00::5 --protocol icmp",
+                &["eth0"],
+                "ICMP on fd00::5 (eth0, xdp native and tcx ingress)",
+            ),
         ] {
             assert_eq!(line(arguments, names), format!("echoing {said}"));
         }

@@ -1,20 +1,32 @@
 //! One run, from the request to the end.
 
 use std::fmt;
+use std::io;
 
-use loader::Errno;
-use loader::tc::{Attachment, Interface, LinkKind, Netlink, NetlinkError};
+use loader::rtnetlink::{Interface, LinkKind, Monitor, Netlink, NetlinkError};
+use loader::{Errno, Side, XdpMode, tcx_programs};
 use probe::abi::{COUNTERS, Counters};
+use serde_json::json;
 
 use crate::arguments::{Request, Verbosity};
+use crate::attach::hook::Hook;
+use crate::attach::keeper::Keeper;
+use crate::attach::traps::{Trap, traps};
+use crate::attach::{AttachError, Attached, AttachedProgram, Plan, attach, inventory, pins};
 use crate::configuration::{Configuration, ConfigurationError, Host, configure, served};
 use crate::echo::{Echo, EchoError};
+use crate::events::{Event, Events, WaitError};
+use crate::json;
 use crate::multicast::{self, AllMulticast};
 use crate::notify;
 use crate::ports::{self, HoldError};
 use crate::prefix::Prefix;
+use crate::privileges;
 use crate::report;
+use crate::self_test::{self, SelfTestError};
+use crate::stats::Stats;
 use crate::sys::EndSignals;
+use crate::voice::Voice;
 
 /// Why a run could not begin, or ended other than by a signal.
 #[derive(Debug)]
@@ -32,10 +44,23 @@ pub enum RunError {
     Port(HoldError),
     /// The program could not be loaded or read out.
     Echo(EchoError),
-    /// Interfaces could not be listed, or the program could not be attached or detached.
+    /// The loaded program does not do what it should.
+    SelfTest(SelfTestError),
+    /// Interfaces could not be listed.
     Netlink(NetlinkError),
-    /// Signals could not be waited for.
-    Signal(Errno),
+    /// The program could not be attached or detached.
+    Attach(AttachError),
+    /// It could not be said who keeps the program.
+    Keeper(io::Error),
+    /// Privileges could not be given up.
+    Privileges(Errno),
+    /// Signals and changes could not be waited for.
+    Wait(WaitError),
+    /// An interface has gone.
+    Gone {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl fmt::Display for RunError {
@@ -47,8 +72,18 @@ impl fmt::Display for RunError {
             Self::Configuration(error) => error.fmt(formatter),
             Self::Port(error) => error.fmt(formatter),
             Self::Echo(error) => error.fmt(formatter),
+            Self::SelfTest(error) => error.fmt(formatter),
             Self::Netlink(error) => error.fmt(formatter),
-            Self::Signal(error) => write!(formatter, "waiting for signals: {error}"),
+            Self::Attach(error) => error.fmt(formatter),
+            Self::Keeper(error) => write!(formatter, "telling others who keeps the program: {error}"),
+            Self::Privileges(error) => write!(formatter, "giving up privileges: {error}"),
+            Self::Wait(WaitError::Poll(error)) => write!(formatter, "waiting for signals: {error}"),
+            Self::Wait(WaitError::Netlink(error)) => {
+                write!(formatter, "waiting for changes of interfaces: {error}")
+            }
+            Self::Gone { name } => {
+                write!(formatter, "`{name}` is gone, and the echo with it: --wait at the start waits for it")
+            }
         }
     }
 }
@@ -79,34 +114,38 @@ impl From<NetlinkError> for RunError {
     }
 }
 
-/// Says what this run has to say, as far as the user wants to hear it.
-#[derive(Clone, Copy)]
-struct Voice(Verbosity);
-
-impl Voice {
-    fn say(self, text: &dyn fmt::Display) {
-        if self.0 != Verbosity::Quiet {
-            report::say(text);
-        }
-    }
-
-    fn say_more(self, text: &dyn fmt::Display) {
-        if self.0 == Verbosity::Verbose {
-            report::say(text);
-        }
+impl From<SelfTestError> for RunError {
+    fn from(error: SelfTestError) -> Self {
+        Self::SelfTest(error)
     }
 }
 
-/// Echoes what `request` names until a signal ends it.
+impl From<AttachError> for RunError {
+    fn from(error: AttachError) -> Self {
+        Self::Attach(error)
+    }
+}
+
+impl From<WaitError> for RunError {
+    fn from(error: WaitError) -> Self {
+        Self::Wait(error)
+    }
+}
+
+/// Echoes what `request` names until a signal ends it, or leaves it echoing.
 ///
 /// # Errors
 ///
 /// [`RunError`]; what was attached is detached again.
 pub fn run(request: &Request) -> Result<(), RunError> {
-    let voice = Voice(request.verbosity);
-    let signals = EndSignals::hold_back().map_err(RunError::Signal)?;
+    let voice = request.voice;
+    let signals = EndSignals::hold_back().map_err(|errno| RunError::Wait(WaitError::Poll(errno)))?;
+    // Before the first look at the interfaces, so that no change is missed.
+    let mut monitor = Monitor::open()?;
     let mut netlink = Netlink::open()?;
-    let interfaces = find_interfaces(&mut netlink, &request.interfaces)?;
+    let mut keeper = Keeper::default();
+    let mut events = Events::new(&signals, &mut monitor, &keeper, None);
+    let Some(interfaces) = await_interfaces(&mut netlink, &mut events, request)? else { return Ok(()) };
     let host = explore(&mut netlink, request)?;
     let configurations = configure(request, &interfaces, &host)?;
 
@@ -114,45 +153,98 @@ pub fn run(request: &Request) -> Result<(), RunError> {
     let served: Vec<Prefix> = served(request, &interfaces).collect();
     let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index.0).collect();
     let hold = || ports::hold(&served, &request.ports, request.protocols, &indices);
-    let held = (!request.force).then(hold).transpose()?;
-    let echoes: Vec<Echo> =
-        configurations.iter().map(|configuration| load(voice, configuration)).collect::<Result<_, _>>()?;
+    let _held = (!request.force).then(hold).transpose()?;
+    let xdp = request.plan.hook.xdp();
+    let echoes: Vec<Echo> = configurations
+        .iter()
+        .map(|configuration| load(voice, configuration, xdp))
+        .collect::<Result<_, _>>()?;
+    let plan = place_to_stay(voice, request.plan, &interfaces)?;
+    if !plan.background {
+        announce(&mut keeper, &echoes)?;
+    }
 
-    // Virtual hosts are held by nothing that would tell that no other run is alive.
-    let alone = held.as_ref().is_some_and(|held| held.complete) && request.virtual_hosts.is_empty();
     let mut attachments = Vec::new();
     let mut multicasts = Vec::new();
     for ((interface, configuration), echo) in interfaces.iter().zip(&configurations).zip(&echoes) {
-        if alone {
-            echo.remove_leftovers(interface.index)?;
-        }
-        let attachment = echo.attach(interface.index)?;
-        tell(voice, interface, echo, &attachment);
-        attachments.push(attachment);
+        let mut leftovers = inventory::take(&mut netlink, std::slice::from_ref(interface))?.found;
+        leftovers
+            .retain(|found| found.process.is_none() && found.endpoints.as_deref() == Some(echo.endpoints()));
+        attachments.push(attach(&mut netlink, interface, echo, plan, leftovers)?);
         if multicast::is_needed(configuration.place, &request.virtual_hosts) {
             multicasts.extend(receive_multicast(voice, interface));
         }
     }
-    warn(voice, request, &interfaces);
-    voice.say(&report::ready_line(request, &interfaces));
+    warn(request, &interfaces);
+    let programs = attachments
+        .iter()
+        .zip(&echoes)
+        .map(|(attached, echo)| attached.programs(echo))
+        .collect::<Result<Vec<_>, _>>()?;
+    if plan.background {
+        if let Err(error) = attachments.iter().try_for_each(Attached::pin) {
+            // All or none.
+            attachments.iter().try_for_each(Attached::unpin)?;
+            return Err(error.into());
+        }
+        attachments.into_iter().for_each(Attached::leave);
+        multicasts.into_iter().for_each(AllMulticast::leave);
+        tell(request, &interfaces, &programs);
+        return Ok(());
+    }
+    attachments.iter().try_for_each(Attached::unpin)?;
+    let net_admin = attachments.iter().any(Attached::needs_net_admin) || !multicasts.is_empty();
+    privileges::give_up(net_admin, || sum(&echoes).is_ok()).map_err(RunError::Privileges)?;
+    tell(request, &interfaces, &programs);
     if let Err(error) = notify::ready() {
         voice.say(&format!("telling NOTIFY_SOCKET that all is ready: {error}"));
     }
 
-    signals.wait().map_err(RunError::Signal)?;
+    let mut events = Events::new(&signals, &mut monitor, &keeper, request.stats);
+    let end = observe(&mut netlink, &mut events, request, &interfaces, &echoes);
     for multicast in multicasts {
         if let Err(error) = multicast.end() {
-            voice.say(&format!("warning: {error}"));
+            voice.warn(&error);
         }
     }
     // Each is detached, whatever becomes of the others.
-    let detached: Vec<_> = attachments.into_iter().map(Attachment::detach).collect();
-    voice.say(&report::summary(&sum(&echoes)?));
+    let detached: Vec<_> = attachments.into_iter().map(Attached::detach).collect();
+    let counters = sum(&echoes)?;
+    voice.event("summary", &report::summary(&counters), json!({ "counters": json::counters(&counters) }));
+    end?;
     Ok(detached.into_iter().collect::<Result<(), _>>()?)
 }
 
+/// The interfaces that `request` names, in this order. If it waits for those that are not there yet, `None` if a signal
+/// ends that.
+fn await_interfaces(
+    netlink: &mut Netlink,
+    events: &mut Events<'_>,
+    request: &Request,
+) -> Result<Option<Vec<Interface>>, RunError> {
+    let mut waits = false;
+    loop {
+        match find_interfaces(netlink, &request.interfaces) {
+            Err(RunError::NoInterface { name, .. }) if request.wait => {
+                if !waits {
+                    request.voice.say(&format!("waiting for the interface `{name}`"));
+                    waits = true;
+                }
+            }
+            result => return result.map(Some),
+        }
+        if events.wait()? == Event::End {
+            return Ok(None);
+        }
+    }
+}
+
 /// The interfaces called `names`, in this order.
-fn find_interfaces(netlink: &mut Netlink, names: &[String]) -> Result<Vec<Interface>, RunError> {
+///
+/// # Errors
+///
+/// [`RunError::NoInterface`] or [`RunError::Netlink`].
+pub fn find_interfaces(netlink: &mut Netlink, names: &[String]) -> Result<Vec<Interface>, RunError> {
     let all = netlink.interfaces()?;
     let find = |name: &String| {
         let found = all.iter().find(|interface| interface.name == *name).cloned();
@@ -172,45 +264,137 @@ fn explore(netlink: &mut Netlink, request: &Request) -> Result<Host, NetlinkErro
     Ok(Host { addresses, gateways })
 }
 
+/// Loads the programs for one interface and tries them out; for who wants to hear everything, with the log of one that
+/// is rejected.
+fn load(voice: Voice, configuration: &Configuration, xdp: Option<XdpMode>) -> Result<Echo, RunError> {
+    let result = Echo::load(configuration, xdp, voice.verbosity == Verbosity::Verbose);
+    if let Err(EchoError::Load(error)) = &result {
+        voice.say_more(&format!("the verifier's log:\n{}\n(end of the log)", error.log()));
+    }
+    let echo = result?;
+    self_test::run(&echo, configuration)?;
+    Ok(echo)
+}
+
+/// `plan`, with a hook by which programs can stay without a process, if they are to. Links need a bpf filesystem for that;
+/// where there is none, clsact does without.
+fn place_to_stay(voice: Voice, plan: Plan, interfaces: &[Interface]) -> Result<Plan, AttachError> {
+    let has_tcx = || interfaces.iter().any(|interface| tcx_programs(interface.index, Side::Ingress).is_ok());
+    let needs_pins = match plan.hook {
+        Hook::Clsact => false,
+        Hook::Auto => has_tcx(),
+        Hook::Tcx | Hook::Xdp | Hook::XdpGeneric => true,
+    };
+    if !plan.background || !needs_pins {
+        return Ok(plan);
+    }
+    match pins::prepare() {
+        Ok(false) => Ok(plan),
+        Ok(true) => {
+            voice.say(&"mounted a bpf filesystem at /sys/fs/bpf, where the programs are kept");
+            Ok(plan)
+        }
+        Err(error) if plan.hook == Hook::Auto => {
+            voice.say(&format!("taking clsact instead of tcx: {error}"));
+            Ok(Plan { hook: Hook::Clsact, ..plan })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells whoever asks that this process keeps the programs.
+fn announce(keeper: &mut Keeper, echoes: &[Echo]) -> Result<(), RunError> {
+    for program in echoes.iter().flat_map(|echo| [Some(echo.program()), echo.xdp()]).flatten() {
+        let id = program.id().map_err(|error| RunError::Attach(error.into()))?;
+        keeper.announce(id).map_err(RunError::Keeper)?;
+    }
+    Ok(())
+}
+
 /// Says what the user may not have meant.
-fn warn(voice: Voice, request: &Request, interfaces: &[Interface]) {
+fn warn(request: &Request, interfaces: &[Interface]) {
+    let voice = request.voice;
     for interface in interfaces {
         let name = &interface.name;
         if !interface.up {
             voice.say(&format!("`{name}` is down, nothing can be sent on it: ip link set {name} up"));
         }
         if interface.link != LinkKind::Loopback && request.allow.is_empty() {
-            voice.say(&format!(
-                "warning: whoever reaches `{name}` can use this server; --allow PREFIX limits it"
-            ));
+            voice.warn(&format!("whoever reaches `{name}` can use this server; --allow PREFIX limits it"));
+        }
+        for Trap { text, remedy } in
+            request.plan.hook.xdp().map(|mode| traps(interface, mode)).unwrap_or_default()
+        {
+            voice.warn(&format!("{text}: {remedy}"));
         }
     }
 }
 
-/// Loads the program for one interface; for who wants to hear everything, with the log of one that is
-/// rejected.
-fn load(voice: Voice, configuration: &Configuration) -> Result<Echo, EchoError> {
-    let result = Echo::load(configuration, voice.0 == Verbosity::Verbose);
-    if let Err(EchoError::Load(error)) = &result {
-        voice.say_more(&format!("the verifier's log:\n{}\n(end of the log)", error.log()));
+/// Says that all is ready, and where the programs are.
+fn tell(request: &Request, interfaces: &[Interface], programs: &[Vec<AttachedProgram>]) {
+    let voice = request.voice;
+    let mut hooks = Vec::new();
+    let mut objects = Vec::new();
+    for (interface, programs) in interfaces.iter().zip(programs) {
+        let names: Vec<&str> = programs.iter().map(|program| program.hook.as_str()).collect();
+        hooks.push((interface.name.clone(), names.join(" and ")));
+        for program in programs {
+            objects.push(json::program(&interface.name, interface.index.0, program));
+            if !voice.json {
+                voice.say_more(&format!(
+                    "program {} is {} on `{}`, {}, for an MTU of {} bytes",
+                    program.program_id, program.holder, interface.name, program.hook, interface.mtu
+                ));
+            }
+        }
     }
-    result
+    let line = report::ready_line(request, interfaces, &hooks);
+    let in_words =
+        |prefixes: &[Prefix]| -> Vec<String> { prefixes.iter().map(ToString::to_string).collect() };
+    let fields = json!({
+        "programs": objects,
+        "addresses": in_words(&request.served),
+        "virtual_hosts": in_words(&request.virtual_hosts),
+        "ports": request.ports.compact(),
+        "protocols": request.protocols.compact(),
+        "background": request.plan.background,
+    });
+    let rest = if request.plan.background { ", without a process: bpfecho --stop ends it" } else { "" };
+    voice.event("ready", &format!("{line}{rest}"), fields);
 }
 
-/// Says where a program is.
-fn tell(voice: Voice, interface: &Interface, echo: &Echo, attachment: &Attachment) {
-    if let (Ok(id), Some(filter)) = (echo.program().id(), attachment.filter()) {
-        voice.say_more(&format!(
-            "program {id} is filter {:#x} of priority {} on `{}`, for an MTU of {} bytes",
-            filter.handle, filter.priority, interface.name, interface.mtu
-        ));
+/// Says what happens until a signal ends it.
+fn observe(
+    netlink: &mut Netlink,
+    events: &mut Events<'_>,
+    request: &Request,
+    interfaces: &[Interface],
+    echoes: &[Echo],
+) -> Result<(), RunError> {
+    let mut stats = Stats::new(request.voice.json);
+    loop {
+        match events.wait()? {
+            Event::End => {
+                stats.end();
+                return Ok(());
+            }
+            Event::Tick => stats.say(&sum(echoes)?),
+            Event::Interfaces => {
+                let all = netlink.interfaces()?;
+                let is_there = |one: &Interface| all.iter().any(|other| other.index == one.index);
+                if let Some(gone) = interfaces.iter().find(|one| !is_there(one)) {
+                    stats.end();
+                    return Err(RunError::Gone { name: gone.name.clone() });
+                }
+            }
+        }
     }
 }
 
 /// Lets neighbours ask for virtual hosts. Without that they may be found all the same, so it is no error.
 fn receive_multicast(voice: Voice, interface: &Interface) -> Option<AllMulticast> {
     AllMulticast::begin(interface).unwrap_or_else(|error| {
-        voice.say(&format!("warning: {error}: neighbours may not find IPv6 virtual hosts"));
+        voice.warn(&format!("{error}: neighbours may not find IPv6 virtual hosts"));
         None
     })
 }

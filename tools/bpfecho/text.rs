@@ -1,6 +1,7 @@
 //! Words for numbers and lists of things.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 /// `a`, `a and b`, `a, b and c`.
 pub fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
@@ -18,6 +19,26 @@ pub fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
+/// How often something happened in a second, of `count` times in `time`, in three digits: `7`, `123`, `1.23 k`,
+/// `45.6 M`.
+pub fn rate(count: u64, time: Duration) -> String {
+    let mut rate = count as f64 / time.as_secs_f64().max(f64::MIN_POSITIVE);
+    let mut units = ["", " k", " M", " G", " T", " P"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    // What would be rounded to 1000 gets the next unit.
+    while rate >= 999.5 {
+        let Some(next) = units.next() else { break };
+        (rate, unit) = (rate / 1000.0, next);
+    }
+    let decimals = match rate {
+        _ if unit.is_empty() => 0,
+        rate if rate < 9.995 => 2,
+        rate if rate < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{rate:.decimals$}{unit}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +50,16 @@ mod tests {
         assert_eq!(list([7, 8]), "7 and 8");
         assert_eq!(list([7, 8, 9]), "7, 8 and 9");
         assert_eq!([0, 1, 2].map(|count| counted(count, "byte")), ["0 bytes", "1 byte", "2 bytes"]);
+    }
+
+    #[test]
+    fn rates_have_three_digits() {
+        let said = [0, 7, 999, 1000, 9994, 9995, 12_345, 99_950, 999_499, 999_500, 123_456_789]
+            .map(|count| rate(count, Duration::from_secs(1)));
+        let expected =
+            ["0", "7", "999", "1.00 k", "9.99 k", "10.0 k", "12.3 k", "100 k", "999 k", "1.00 M", "123 M"];
+        assert_eq!(said, expected);
+        assert_eq!(rate(3, Duration::from_millis(500)), "6");
+        assert_eq!(rate(u64::MAX, Duration::from_secs(1)), "18447 P");
     }
 }

@@ -81,6 +81,19 @@ attribute!(ProgramLoad, 5, 72, {
     kern_version @ 40, prog_flags @ 44, prog_name @ 48, prog_ifindex @ 64, expected_attach_type @ 68,
 });
 
+/// BPF_OBJ_PIN and BPF_OBJ_GET.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct ObjectPath<const COMMAND: i64> {
+    pub(super) pathname: u64,
+    pub(super) bpf_fd: u32,
+    pub(super) file_flags: u32,
+}
+pub(super) type ObjectPin = ObjectPath<6>;
+pub(super) type ObjectGet = ObjectPath<7>;
+attribute!(ObjectPin, 6, 16, { pathname @ 0, bpf_fd @ 8, file_flags @ 12 });
+attribute!(ObjectGet, 7, 16, { pathname @ 0, bpf_fd @ 8, file_flags @ 12 });
+
 /// BPF_PROG_TEST_RUN.
 #[repr(C)]
 #[derive(Default)]
@@ -106,6 +119,24 @@ attribute!(ProgramTestRun, 10, 72, {
     flags @ 64, cpu @ 68,
 });
 
+/// BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID, BPF_LINK_GET_FD_BY_ID, and BPF_LINK_GET_NEXT_ID, where `id` is the one
+/// to begin behind.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct ById<const COMMAND: i64> {
+    pub(super) id: u32,
+    pub(super) next_id: u32,
+    pub(super) open_flags: u32,
+}
+pub(super) type ProgramById = ById<13>;
+pub(super) type MapById = ById<14>;
+pub(super) type LinkById = ById<30>;
+pub(super) type LinkNext = ById<31>;
+attribute!(ProgramById, 13, 12, { id @ 0, next_id @ 4, open_flags @ 8 });
+attribute!(MapById, 14, 12, { id @ 0, next_id @ 4, open_flags @ 8 });
+attribute!(LinkById, 30, 12, { id @ 0, next_id @ 4, open_flags @ 8 });
+attribute!(LinkNext, 31, 12, { id @ 0, next_id @ 4, open_flags @ 8 });
+
 /// BPF_OBJ_GET_INFO_BY_FD.
 #[repr(C)]
 #[derive(Default)]
@@ -116,12 +147,131 @@ pub(super) struct ObjectInfo {
 }
 attribute!(ObjectInfo, 15, 16, { bpf_fd @ 0, info_len @ 4, info @ 8 });
 
-/// How `struct bpf_prog_info` and `struct bpf_map_info` both begin. The kernel fills in no more than the
-/// length it is given.
+/// BPF_PROG_QUERY.
 #[repr(C)]
 #[derive(Default)]
-pub(super) struct InfoHead {
-    pub(super) kind: u32,
-    pub(super) id: u32,
+pub(super) struct ProgramQuery {
+    pub(super) target_ifindex: u32,
+    pub(super) attach_type: u32,
+    pub(super) query_flags: u32,
+    pub(super) attach_flags: u32,
+    pub(super) prog_ids: u64,
+    pub(super) count: u32,
+    pub(super) padding: u32,
+    pub(super) prog_attach_flags: u64,
+    pub(super) link_ids: u64,
+    pub(super) link_attach_flags: u64,
+    pub(super) revision: u64,
 }
-const _: () = assert!(size_of::<InfoHead>() == 8 && offset_of!(InfoHead, id) == 4);
+attribute!(ProgramQuery, 16, 64, {
+    target_ifindex @ 0, attach_type @ 4, query_flags @ 8, attach_flags @ 12, prog_ids @ 16, count @ 24,
+    padding @ 28, prog_attach_flags @ 32, link_ids @ 40, link_attach_flags @ 48, revision @ 56,
+});
+
+/// BPF_LINK_CREATE of XDP, and of tcx, which alone has a relative.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct LinkCreate {
+    pub(super) prog_fd: u32,
+    pub(super) target_ifindex: u32,
+    pub(super) attach_type: u32,
+    pub(super) flags: u32,
+    pub(super) relative_id: u32,
+    pub(super) padding: u32,
+    pub(super) expected_revision: u64,
+}
+attribute!(LinkCreate, 28, 32, {
+    prog_fd @ 0, target_ifindex @ 4, attach_type @ 8, flags @ 12, relative_id @ 16, padding @ 20,
+    expected_revision @ 24,
+});
+
+/// BPF_LINK_UPDATE.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct LinkUpdate {
+    pub(super) link_fd: u32,
+    pub(super) new_prog_fd: u32,
+    pub(super) flags: u32,
+    pub(super) old_prog_fd: u32,
+}
+attribute!(LinkUpdate, 29, 16, { link_fd @ 0, new_prog_fd @ 4, flags @ 8, old_prog_fd @ 12 });
+
+/// BPF_LINK_DETACH.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct LinkDetach {
+    pub(super) link_fd: u32,
+}
+attribute!(LinkDetach, 34, 4, { link_fd @ 0 });
+
+/// BPF_PROG_BIND_MAP.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct ProgramBindMap {
+    pub(super) prog_fd: u32,
+    pub(super) map_fd: u32,
+    pub(super) flags: u32,
+}
+attribute!(ProgramBindMap, 35, 12, { prog_fd @ 0, map_fd @ 4, flags @ 8 });
+
+/// Marks what BPF_OBJ_GET_INFO_BY_FD fills in: no more than the length that it is given, so each structure ends
+/// with the last field this crate uses.
+///
+/// # Safety
+///
+/// The type is `#[repr(C)]`, any bytes are a value of it, and its layout is how the kernel's structure of information
+/// about the object begins.
+pub(super) unsafe trait Information: Default {}
+
+/// How `struct bpf_map_info` begins.
+#[repr(C)]
+#[derive(Default, Clone, Copy)]
+pub(crate) struct MapInfo {
+    pub(crate) kind: u32,
+    pub(crate) id: u32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) map_flags: u32,
+    pub(crate) name: [u8; 16],
+}
+const _: () = assert!(size_of::<MapInfo>() == 40 && offset_of!(MapInfo, name) == 24);
+// SAFETY: the assertion pins the layout; numbers and bytes.
+unsafe impl Information for MapInfo {}
+
+/// How `struct bpf_prog_info` begins.
+#[repr(C)]
+#[derive(Default, Clone, Copy)]
+pub(crate) struct ProgramInfo {
+    pub(crate) kind: u32,
+    pub(crate) id: u32,
+    pub(crate) tag: [u8; 8],
+    pub(crate) jited_prog_len: u32,
+    pub(crate) xlated_prog_len: u32,
+    pub(crate) jited_prog_insns: u64,
+    pub(crate) xlated_prog_insns: u64,
+    pub(crate) load_time: u64,
+    pub(crate) created_by_uid: u32,
+    pub(crate) nr_map_ids: u32,
+    pub(crate) map_ids: u64,
+    pub(crate) name: [u8; 16],
+}
+const _: () = assert!(size_of::<ProgramInfo>() == 80 && offset_of!(ProgramInfo, load_time) == 40);
+const _: () = assert!(offset_of!(ProgramInfo, map_ids) == 56 && offset_of!(ProgramInfo, name) == 64);
+// SAFETY: the assertions pin the layout; numbers and bytes.
+unsafe impl Information for ProgramInfo {}
+
+/// How `struct bpf_link_info` begins, for XDP and tcx.
+#[repr(C)]
+#[derive(Default, Clone, Copy)]
+pub(crate) struct LinkInfo {
+    pub(crate) kind: u32,
+    pub(crate) id: u32,
+    pub(crate) prog_id: u32,
+    pub(crate) padding: u32,
+    pub(crate) ifindex: u32,
+    pub(crate) attach_type: u32,
+}
+const _: () = assert!(size_of::<LinkInfo>() == 24 && offset_of!(LinkInfo, ifindex) == 16);
+// SAFETY: the assertion pins the layout; numbers.
+unsafe impl Information for LinkInfo {}

@@ -6,7 +6,9 @@ use core::ffi::CStr;
 use core::mem::size_of;
 
 use super::attr::{
-    Attribute, InfoHead, MapCreate, MapLookup, MapUpdate, ObjectInfo, ProgramLoad, ProgramTestRun,
+    Attribute, ById, Information, LinkById, LinkCreate, LinkDetach, LinkInfo, LinkNext, LinkUpdate, MapById,
+    MapCreate, MapInfo, MapLookup, MapUpdate, ObjectGet, ObjectInfo, ObjectPin, ProgramBindMap, ProgramById,
+    ProgramInfo, ProgramLoad, ProgramQuery, ProgramTestRun,
 };
 use super::{Errno, Fd};
 use crate::instruction::Instruction;
@@ -81,8 +83,8 @@ impl BpfMap {
         self.transfer_size
     }
 
-    pub(crate) fn id(&self) -> Result<u32, Errno> {
-        object_id(&self.fd)
+    pub(crate) fn info(&self) -> Result<MapInfo, Errno> {
+        info(&self.fd)
     }
 
     /// BPF_MAP_UPDATE_ELEM with flags BPF_ANY. EINVAL when a length is not the map's.
@@ -138,6 +140,8 @@ pub(crate) fn create_map(shape: &MapShape, name: [u8; 16]) -> Result<BpfMap, Err
 /// What BPF_PROG_LOAD loads.
 pub(crate) struct ProgramImage<'a> {
     pub(crate) kind: u32,
+    /// `BPF_F_*` of BPF_PROG_LOAD.
+    pub(crate) flags: u32,
     pub(crate) instructions: &'a [Instruction],
     pub(crate) license: &'a CStr,
     pub(crate) name: [u8; 16],
@@ -150,6 +154,7 @@ pub(crate) fn load_program(image: &ProgramImage<'_>, log: Option<(u32, &mut [u8]
         insn_cnt: u32::try_from(image.instructions.len()).map_err(|_| Errno::E2BIG)?,
         insns: image.instructions.as_ptr() as u64,
         license: image.license.as_ptr() as u64,
+        prog_flags: image.flags,
         prog_name: image.name,
         ..ProgramLoad::default()
     };
@@ -169,20 +174,167 @@ pub(crate) fn load_program(image: &ProgramImage<'_>, log: Option<(u32, &mut [u8]
     }
 }
 
-/// The id of a loaded program.
-pub(crate) fn program_id(fd: &Fd) -> Result<u32, Errno> {
-    object_id(fd)
+/// BPF_OBJ_GET_INFO_BY_FD.
+///
+/// # Safety
+///
+/// Each pointer in `given` is valid for as many ids as is said beside it. The object is of the kind that `T` is about.
+unsafe fn info_into<T: Information>(fd: &Fd, given: &mut T) -> Result<(), Errno> {
+    let pointer: *mut T = given;
+    let mut attribute =
+        ObjectInfo { bpf_fd: descriptor(fd), info_len: size_of::<T>() as u32, info: pointer as u64 };
+    // SAFETY: the kernel reads and writes `info_len` bytes at `info`, which is exactly the structure's size, and
+    // what the caller vouches for.
+    unsafe { call(&mut attribute) }.map(|_| ())
 }
 
-/// BPF_OBJ_GET_INFO_BY_FD of a map or a program.
-fn object_id(fd: &Fd) -> Result<u32, Errno> {
-    let mut info = InfoHead::default();
-    let pointer: *mut InfoHead = &mut info;
+/// What the kernel knows of an object of the kind that `T` is about, less all lists of ids.
+fn info<T: Information>(fd: &Fd) -> Result<T, Errno> {
+    let mut info = T::default();
+    // SAFETY: no pointer is given.
+    unsafe { info_into(fd, &mut info) }?;
+    Ok(info)
+}
+
+/// What the kernel knows of a program, and the ids of the maps that it uses.
+pub(crate) fn program_info(fd: &Fd) -> Result<(ProgramInfo, Vec<u32>), Errno> {
+    let ProgramInfo { nr_map_ids, .. } = info(fd)?;
+    let mut ids = vec![0_u32; usize::try_from(nr_map_ids).map_err(|_| Errno::E2BIG)?];
+    let mut info = ProgramInfo { nr_map_ids, map_ids: ids.as_mut_ptr() as u64, ..ProgramInfo::default() };
+    // SAFETY: `ids` has room for `nr_map_ids`; should more have been bound meanwhile, the kernel writes no more.
+    unsafe { info_into(fd, &mut info) }?;
+    ids.truncate(usize::try_from(info.nr_map_ids).map_err(|_| Errno::E2BIG)?);
+    Ok((info, ids))
+}
+
+/// BPF_PROG_BIND_MAP (5.10+): the map lives as long as the program, and is listed with it.
+pub(crate) fn bind_map(program: &Fd, map: &BpfMap) -> Result<(), Errno> {
     let mut attribute =
-        ObjectInfo { bpf_fd: descriptor(fd), info_len: size_of::<InfoHead>() as u32, info: pointer as u64 };
-    // SAFETY: the kernel reads and writes `info_len` bytes at `info`, which is exactly `info`'s size.
+        ProgramBindMap { prog_fd: descriptor(program), map_fd: descriptor(&map.fd), flags: 0 };
+    // SAFETY: the attribute holds no pointer.
+    unsafe { call(&mut attribute) }.map(|_| ())
+}
+
+fn by_id<const COMMAND: i64>(id: u32) -> Result<Fd, Errno>
+where
+    ById<COMMAND>: Attribute,
+{
+    let mut attribute = ById::<COMMAND> { id, ..ById::default() };
+    // SAFETY: the attribute holds no pointer.
+    unsafe { call(&mut attribute) }.map(Fd::from_kernel)
+}
+
+/// BPF_PROG_GET_FD_BY_ID.
+pub(crate) fn program_by_id(id: u32) -> Result<Fd, Errno> {
+    by_id::<{ ProgramById::COMMAND }>(id)
+}
+
+/// BPF_LINK_GET_FD_BY_ID.
+pub(crate) fn link_by_id(id: u32) -> Result<Fd, Errno> {
+    by_id::<{ LinkById::COMMAND }>(id)
+}
+
+/// BPF_LINK_GET_NEXT_ID: the first link behind `id` in the order of ids, of all network namespaces; ENOENT when there is
+/// none.
+pub(crate) fn next_link(id: u32) -> Result<u32, Errno> {
+    let mut attribute = LinkNext { id, ..LinkNext::default() };
+    // SAFETY: the attribute holds no pointer.
     unsafe { call(&mut attribute) }?;
-    Ok(info.id)
+    Ok(attribute.next_id)
+}
+
+/// BPF_MAP_GET_FD_BY_ID. `transfer_size` gives the bytes of one transfer (see [`MapShape`]) for the map's kind and
+/// the size of its values.
+pub(crate) fn map_by_id(
+    id: u32,
+    transfer_size: impl FnOnce(&MapInfo) -> Result<usize, Errno>,
+) -> Result<(BpfMap, MapInfo), Errno> {
+    let fd = by_id::<{ MapById::COMMAND }>(id)?;
+    let info: MapInfo = info(&fd)?;
+    let key_size = usize::try_from(info.key_size).map_err(|_| Errno::E2BIG)?;
+    let transfer_size = transfer_size(&info)?;
+    Ok((BpfMap { fd, key_size, transfer_size }, info))
+}
+
+/// BPF_OBJ_PIN.
+pub(crate) fn pin(fd: &Fd, path: &CStr) -> Result<(), Errno> {
+    let mut attribute =
+        ObjectPin { pathname: path.as_ptr() as u64, bpf_fd: descriptor(fd), ..ObjectPin::default() };
+    // SAFETY: the kernel reads a NUL-terminated path, which outlives the call.
+    unsafe { call(&mut attribute) }.map(|_| ())
+}
+
+/// BPF_OBJ_GET.
+pub(crate) fn open_pinned(path: &CStr) -> Result<Fd, Errno> {
+    let mut attribute = ObjectGet { pathname: path.as_ptr() as u64, ..ObjectGet::default() };
+    // SAFETY: the kernel reads a NUL-terminated path, which outlives the call.
+    unsafe { call(&mut attribute) }.map(Fd::from_kernel)
+}
+
+/// What BPF_LINK_CREATE attaches a program to.
+#[derive(Clone, Copy)]
+pub(crate) struct LinkTarget {
+    pub(crate) interface: u32,
+    /// `enum bpf_attach_type`.
+    pub(crate) attach_type: u32,
+    pub(crate) flags: u32,
+    /// For tcx, what stands before or behind.
+    pub(crate) relative_id: u32,
+}
+
+/// BPF_LINK_CREATE.
+pub(crate) fn create_link(program: &Fd, target: &LinkTarget) -> Result<Fd, Errno> {
+    let mut attribute = LinkCreate {
+        prog_fd: descriptor(program),
+        target_ifindex: target.interface,
+        attach_type: target.attach_type,
+        flags: target.flags,
+        relative_id: target.relative_id,
+        ..LinkCreate::default()
+    };
+    // SAFETY: the attribute holds no pointer.
+    unsafe { call(&mut attribute) }.map(Fd::from_kernel)
+}
+
+/// BPF_LINK_UPDATE: another program takes the place of the one that is attached.
+pub(crate) fn update_link(link: &Fd, program: &Fd) -> Result<(), Errno> {
+    let mut attribute =
+        LinkUpdate { link_fd: descriptor(link), new_prog_fd: descriptor(program), ..LinkUpdate::default() };
+    // SAFETY: the attribute holds no pointer.
+    unsafe { call(&mut attribute) }.map(|_| ())
+}
+
+/// BPF_LINK_DETACH (5.9+).
+pub(crate) fn detach_link(link: &Fd) -> Result<(), Errno> {
+    // SAFETY: the attribute holds no pointer.
+    unsafe { call(&mut LinkDetach { link_fd: descriptor(link) }) }.map(|_| ())
+}
+
+/// What the kernel knows of a link.
+pub(crate) fn link_info(link: &Fd) -> Result<LinkInfo, Errno> {
+    info(link)
+}
+
+/// BPF_PROG_QUERY of tcx: the ids of the programs in their order, and of the link of each, 0 without one. `room` is
+/// for how many; ENOSPC when there are more.
+pub(crate) fn query_programs(
+    interface: u32,
+    attach_type: u32,
+    room: usize,
+) -> Result<Vec<(u32, u32)>, Errno> {
+    let (mut programs, mut links) = (vec![0_u32; room], vec![0_u32; room]);
+    let mut attribute = ProgramQuery {
+        target_ifindex: interface,
+        attach_type,
+        prog_ids: programs.as_mut_ptr() as u64,
+        link_ids: links.as_mut_ptr() as u64,
+        count: u32::try_from(room).map_err(|_| Errno::E2BIG)?,
+        ..ProgramQuery::default()
+    };
+    // SAFETY: the kernel writes at most `count` ids to each of the two, which have room for as many.
+    unsafe { call(&mut attribute) }?;
+    let count = usize::try_from(attribute.count).map_err(|_| Errno::E2BIG)?;
+    Ok(programs.into_iter().zip(links).take(count).collect())
 }
 
 /// What BPF_PROG_TEST_RUN runs on.

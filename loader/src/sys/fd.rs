@@ -1,5 +1,8 @@
 //! Owned file descriptors (`std::os::fd::OwnedFd` is out of reach without std).
 
+#[cfg(feature = "std")]
+use super::Errno;
+
 /// A file descriptor that is closed on drop.
 #[derive(Debug)]
 pub(crate) struct Fd(i32);
@@ -8,6 +11,14 @@ impl Fd {
     /// Takes over `raw`, which a system call has just returned and nobody else owns.
     pub(super) fn from_kernel(raw: i32) -> Self {
         Self(raw)
+    }
+
+    /// Another descriptor for the same object.
+    #[cfg(feature = "std")]
+    pub(crate) fn duplicate(&self) -> Result<Self, Errno> {
+        // SAFETY: fcntl(2) takes numbers; the descriptor that comes back is nobody else's.
+        let raw = unsafe { libc::fcntl(self.0, libc::F_DUPFD_CLOEXEC, 0) };
+        if raw < 0 { Err(Errno::last()) } else { Ok(Self(raw)) }
     }
 
     /// The number; valid as long as `self` lives.

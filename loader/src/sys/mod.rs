@@ -14,8 +14,11 @@ mod errno;
 mod fd;
 mod process;
 
+pub(crate) use attr::{LinkInfo, MapInfo};
 pub(crate) use bpf::{
-    BpfMap, MapShape, ProgramImage, RunInput, create_map, load_program, program_id, run_program,
+    BpfMap, LinkTarget, MapShape, ProgramImage, RunInput, bind_map, create_link, create_map, detach_link,
+    link_by_id, link_info, load_program, map_by_id, next_link, open_pinned, pin, program_by_id, program_info,
+    query_programs, run_program, update_link,
 };
 pub use errno::Errno;
 pub(crate) use fd::Fd;

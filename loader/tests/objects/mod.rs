@@ -1,4 +1,4 @@
-//! Makes small BPF ELF objects. Shared by the crate's own tests and by `kernel.rs`.
+//! Makes small BPF ELF objects. Shared by the crate's own tests, those against the kernel, and those of the product.
 #![allow(dead_code, unreachable_pub)] // each user needs a part of it
 
 use std::vec::Vec;

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::string::String;
 
-use super::{IfIndex, Side};
 use crate::hint::{self, Failure};
+use crate::place::{IfIndex, Side, XdpMode};
 use crate::program::ProgramError;
 use crate::sys::{Errno, Evidence};
 
@@ -17,6 +18,8 @@ pub enum Action {
     ListInterfaces,
     ListAddresses,
     ListRoutes,
+    RouteTo(IpAddr),
+    ListRules,
     SetAllMulticast(IfIndex, bool),
     ListQdiscs(IfIndex),
     AddClsact(IfIndex),
@@ -25,6 +28,8 @@ pub enum Action {
     AddFilter(IfIndex, Side),
     ReadFilter(IfIndex, Side),
     RemoveFilter(IfIndex, Side),
+    AttachXdp(IfIndex, XdpMode),
+    DetachXdp(IfIndex, XdpMode),
 }
 
 impl fmt::Display for Action {
@@ -33,8 +38,13 @@ impl fmt::Display for Action {
             Self::ListInterfaces => return formatter.write_str("listing the interfaces"),
             Self::ListAddresses => return formatter.write_str("listing the addresses"),
             Self::ListRoutes => return formatter.write_str("listing the routes"),
+            Self::RouteTo(address) => return write!(formatter, "asking for the route to {address}"),
+            Self::ListRules => return formatter.write_str("listing the rules of nftables"),
             Self::SetAllMulticast(index, true) => (index, None, "switching all-multicast on"),
             Self::SetAllMulticast(index, false) => (index, None, "switching all-multicast off"),
+            Self::AttachXdp(index, XdpMode::Native) => (index, None, "attaching a native XDP program"),
+            Self::AttachXdp(index, XdpMode::Generic) => (index, None, "attaching a generic XDP program"),
+            Self::DetachXdp(index, _) => (index, None, "detaching the XDP program"),
             Self::ListQdiscs(index) => (index, None, "listing the qdiscs"),
             Self::AddClsact(index) => (index, None, "adding a clsact qdisc"),
             Self::RemoveClsact(index) => (index, None, "removing the clsact qdisc"),

@@ -1,49 +1,35 @@
-//! Traffic control over rtnetlink: attaches programs and takes them away again.
+//! Interfaces, traffic control and XDP over rtnetlink: attaches programs and takes them away again.
 //!
 //! Two rules: nothing of anybody else is ever changed, and what this module made is gone afterwards unless
 //! somebody else has come to use it. A filter is added where there is none (never replaced), and removed
 //! only after reading back that the one at its place still is the one that was added.
 //!
-//! What it does not do: tcx and XDP attachment, shared filter blocks, chains and hardware offload (filters
+//! What it does not do: tcx ([`crate::BpfLink`] does), shared filter blocks, chains and hardware offload (filters
 //! of others that use them are listed and counted).
 
 mod answer;
 mod attachment;
 mod error;
+mod monitor;
 mod netlink;
+mod nftables;
 mod request;
 #[cfg(test)]
 mod tests;
+mod xdp;
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::string::String;
+use std::vec::Vec;
 
-pub use attachment::{Attachment, Clsact, FILTER_NAME_LENGTH, Filter, filters, remove, remove_named};
+use crate::place::{IfIndex, XdpMode};
+
+pub use attachment::{Attachment, Clsact, FILTER_NAME_LENGTH, Filter, filters, remove, remove_leftover};
 pub use error::{Action, NetlinkError};
+pub use monitor::Monitor;
 pub use netlink::Netlink;
-
-/// The number of a network interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IfIndex(pub u32);
-
-/// Which way packets go when a program sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// From the interface into the host.
-    Ingress,
-    /// From the host out of the interface.
-    Egress,
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        })
-    }
-}
+pub use nftables::{TrackingRules, tracking_rules};
+pub use xdp::{XdpAttachment, detach as detach_xdp};
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +48,10 @@ pub struct Interface {
     pub up: bool,
     /// Whether somebody has it receive every multicast packet (IFF_ALLMULTI).
     pub all_multicast: bool,
+    /// What made it, such as `veth` or `vlan`, if the kernel says so; nothing for most devices.
+    pub kind: Option<String>,
+    /// The XDP programs on it, by the kernel's ids; without those that the device itself runs.
+    pub xdp: Vec<(XdpMode, u32)>,
 }
 
 /// What the packets of an interface begin with.
@@ -88,6 +78,15 @@ pub struct InterfaceAddress {
     pub prefix_length: u8,
     /// The address of all hosts of the network, where one is set.
     pub broadcast: Option<Ipv4Addr>,
+}
+
+/// Which way packets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Out of which interface.
+    pub interface: IfIndex,
+    /// Whether they are for this host itself.
+    pub is_local: bool,
 }
 
 /// A filter as the kernel lists it.

@@ -1,61 +1,12 @@
-//! What the standard library cannot do: signals that are waited for, ports that are held without being
-//! served, and the descriptors for them. The only `unsafe` of the command.
+//! Ports that are held without being served, and the descriptors for them.
 
-#![allow(unsafe_code)]
-
-use std::io;
-use std::mem::{MaybeUninit, zeroed};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::ptr::null_mut;
 
 use libc::{c_int, c_void, socklen_t};
 use loader::Errno;
 
-/// The signals that end the program, held back until they are waited for.
-pub struct EndSignals(libc::sigset_t);
-
-impl EndSignals {
-    /// Holds back SIGINT, SIGTERM and SIGHUP from now on, so that one which comes during the start does not
-    /// leave half of it behind. A SIGHUP that is ignored stays so: that is what nohup(1) is for.
-    ///
-    /// # Errors
-    ///
-    /// That of sigaction(2) or sigprocmask(2).
-    pub fn hold_back() -> Result<Self, Errno> {
-        // SAFETY: each call gets valid pointers, and the set is initialised by `sigemptyset` before it is
-        // used.
-        unsafe {
-            let mut set = MaybeUninit::uninit();
-            libc::sigemptyset(set.as_mut_ptr());
-            let mut set = set.assume_init();
-            libc::sigaddset(&mut set, libc::SIGINT);
-            libc::sigaddset(&mut set, libc::SIGTERM);
-            let mut action: libc::sigaction = zeroed();
-            check(libc::sigaction(libc::SIGHUP, std::ptr::null(), &mut action))?;
-            if action.sa_sigaction != libc::SIG_IGN {
-                libc::sigaddset(&mut set, libc::SIGHUP);
-            }
-            check(libc::sigprocmask(libc::SIG_BLOCK, &set, null_mut()))?;
-            Ok(Self(set))
-        }
-    }
-
-    /// Waits for one of them.
-    ///
-    /// # Errors
-    ///
-    /// That of sigwaitinfo(2), other than EINTR.
-    pub fn wait(&self) -> Result<(), Errno> {
-        // SAFETY: the set is initialised; where no information is wanted, the pointer may be null.
-        while let Err(error) = check(unsafe { libc::sigwaitinfo(&self.0, null_mut()) }) {
-            if error != Errno::EINTR {
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-}
+use super::check;
 
 /// The protocols a port is held for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,13 +91,4 @@ fn bind(socket: &OwnedFd, address: SocketAddr, scope: u32) -> Result<(), Errno> 
         }
     };
     check(result).map(drop)
-}
-
-/// The result of a C function that says -1 and sets `errno` if it fails.
-fn check(result: c_int) -> Result<c_int, Errno> {
-    if result == -1 {
-        Err(Errno::from_raw(io::Error::last_os_error().raw_os_error().unwrap_or_default()))
-    } else {
-        Ok(result)
-    }
 }

@@ -9,7 +9,8 @@ use netlink_packet_route::AddressFamily;
 
 use super::answer::{self, Ending, Message};
 use super::request::Request;
-use super::{Action, FilterInfo, IfIndex, Interface, InterfaceAddress, LinkKind, NetlinkError, Side};
+use super::{Action, FilterInfo, Interface, InterfaceAddress, LinkKind, NetlinkError};
+use crate::place::{IfIndex, Side, XdpMode};
 use crate::sys::{Errno, Evidence};
 
 const INDEX: IfIndex = IfIndex(3);
@@ -75,6 +76,35 @@ fn all_multicast() {
     };
     golden(&Request::set_all_multicast(INDEX, true), &bytes("00020000"));
     golden(&Request::set_all_multicast(INDEX, false), &bytes("00000000"));
+}
+
+/// `ip link set eth0 xdpgeneric obj ...`, where nothing is yet, and `... off` for exactly that program
+#[test]
+fn xdp_programs() {
+    let (native, generic) = (XdpMode::Native, XdpMode::Generic);
+    // RTM_SETLINK, REQUEST|ACK; ifinfomsg; nested IFLA_XDP with IFLA_XDP_FD and IFLA_XDP_FLAGS
+    let attach = |flags: &str| {
+        std::format!(
+            "34000000 1300 0500 0d0c0b0a 00000000  00 00 0000 03000000 00000000 00000000
+             1400 2b00  0800 0100 09000000  0800 0300 {flags}000000"
+        )
+    };
+    // UPDATE_IF_NOEXIST with DRV_MODE or SKB_MODE
+    golden(&Request::attach_xdp(INDEX, 9, native), &attach("05"));
+    golden(&Request::attach_xdp(INDEX, 9, generic), &attach("03"));
+    // With IFLA_XDP_EXPECTED_FD behind them.
+    let detach = |flags: &str| {
+        std::format!(
+            "3c000000 1300 0500 0d0c0b0a 00000000  00 00 0000 03000000 00000000 00000000
+             1c00 2b00  0800 0100 ffffffff  0800 0300 {flags}000000  0800 0800 09000000"
+        )
+    };
+    // REPLACE with the mode
+    golden(&Request::detach_xdp(INDEX, 9, native), &detach("14"));
+    golden(&Request::detach_xdp(INDEX, 9, generic), &detach("12"));
+    let any = attach("04").replace("09000000", "ffffffff");
+    golden(&Request::detach_any_xdp(INDEX, native), &any);
+    golden(&Request::detach_any_xdp(INDEX, generic), &any.replace("04000000", "02000000"));
 }
 
 /// `tc qdisc show dev eth0`
@@ -304,6 +334,8 @@ fn interfaces() {
         mac: None,
         up: true,
         all_multicast: false,
+        kind: None,
+        xdp: Vec::new(),
     };
     assert_eq!(answer::interface(&hex(LINK)), Ok(lo));
     assert_eq!(answer::interface(&hex(LINK)[..15]), Err("truncated link header"));
@@ -345,6 +377,27 @@ fn an_ethernet_interface() {
     // An address of another length, as InfiniBand has, is no MAC address.
     let short = hex(&ETHERNET.replace("0a00 0100 020000000001 0000", "0800 0100 02000000"));
     assert_eq!(answer::interface(&short).expect("whole").mac, None);
+}
+
+/// What made an interface and what XDP programs it has: IFLA_LINKINFO with IFLA_INFO_KIND; IFLA_XDP with IFLA_XDP_ATTACHED
+/// and the ids of one program for each of three modes.
+const MADE: &str = "1000 1200  0900 0100 7665746800 000000
+    2400 2b00  0500 0200 04 000000  0800 0500 07000000  0800 0600 08000000  0800 0700 09000000";
+
+#[test]
+fn what_made_an_interface_and_its_xdp_programs() {
+    let read = |more: &str| {
+        let interface = answer::interface(&hex(&std::format!("{ETHERNET}{more}"))).expect("whole");
+        (interface.kind, interface.xdp)
+    };
+    let programs = [(XdpMode::Native, 7), (XdpMode::Generic, 8)];
+    // What the device itself runs is not listed.
+    assert_eq!(read(MADE), (Some("veth".into()), programs.into()));
+    let (one, none) = ("0c00 2b00  0800 0600 08000000", "0c00 2b00  0500 0200 00 000000");
+    assert_eq!(read(one), (None, [(XdpMode::Generic, 8)].into()));
+    assert_eq!(read(none), (None, Vec::new()));
+    // Cut short, in both.
+    assert_eq!(read("0600 1200 0900 0000  0800 2b00 0800 0500"), (None, Vec::new()));
 }
 
 /// 10.0.0.5/24 on interface 3, IFA_ADDRESS, IFA_LOCAL and IFA_BROADCAST.
@@ -451,6 +504,7 @@ fn damage() {
     let samples = [
         hex(LINK),
         hex(ETHERNET),
+        hex(&std::format!("{ETHERNET}{MADE}")),
         hex(ADDRESS),
         hex(ADDRESS6),
         hex(ROUTE),
@@ -494,6 +548,9 @@ fn other_messages() {
             NetlinkError::refused_given(Action::SetAllMulticast(INDEX, true), Errno::ENODEV, None, || {
                 Evidence { capabilities: None, knows_cap_bpf: true, kernel: None, memlock: None }
             }),
+            NetlinkError::Interrupted { action: Action::AttachXdp(INDEX, XdpMode::Native) },
+            NetlinkError::Interrupted { action: Action::AttachXdp(INDEX, XdpMode::Generic) },
+            NetlinkError::Interrupted { action: Action::DetachXdp(INDEX, XdpMode::Generic) },
             NetlinkError::Interrupted { action: Action::ListFilters(INDEX, Side::Ingress) },
             NetlinkError::refused_given(Action::ReadFilter(INDEX, Side::Egress), Errno::EINVAL, None, || {
                 Evidence { capabilities: None, knows_cap_bpf: true, kernel: None, memlock: None }
@@ -508,6 +565,9 @@ fn other_messages() {
             "listing the routes: the list kept changing",
             "listing the addresses: the list kept changing",
             "interface 3: switching all-multicast on: ENODEV",
+            "interface 3: attaching a native XDP program: the list kept changing",
+            "interface 3: attaching a generic XDP program: the list kept changing",
+            "interface 3: detaching the XDP program: the list kept changing",
             "interface 3 ingress: listing the filters: the list kept changing",
             "interface 3 egress: reading a filter: EINVAL",
         ]

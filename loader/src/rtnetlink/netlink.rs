@@ -14,7 +14,8 @@ use netlink_sys::{Socket, SocketAddr};
 use super::answer::{self, Answer, Ending};
 use super::error::{NetlinkError, errno_of};
 use super::request::Request;
-use super::{IfIndex, Interface, InterfaceAddress};
+use super::{Interface, InterfaceAddress, Route};
+use crate::place::IfIndex;
 use crate::sys::Errno;
 
 /// The kernel's address.
@@ -42,9 +43,14 @@ impl Netlink {
     ///
     /// [`NetlinkError::Socket`].
     pub fn open() -> Result<Self, NetlinkError> {
+        Self::open_protocol(NETLINK_ROUTE)
+    }
+
+    /// Opens a socket for another protocol than that of routes (linux/netlink.h).
+    pub(super) fn open_protocol(protocol: isize) -> Result<Self, NetlinkError> {
         let failed = |operation| move |error: io::Error| NetlinkError::socket(operation, &error);
         // Close-on-exec.
-        let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed("opening it"))?;
+        let mut socket = Socket::new(protocol).map_err(failed("opening it"))?;
         let address = socket.bind_auto().map_err(failed("binding it"))?;
         // Texts with errors (4.12); acknowledgements without a copy of the request (4.3). A kernel without
         // them answers in a way that is understood too.
@@ -84,6 +90,15 @@ impl Netlink {
             gateways.extend(routes.into_iter().flatten());
         }
         Ok(gateways.into_iter().collect())
+    }
+
+    /// Which way packets from this host to `address` go; `None` if out of no interface.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`]: ENETUNREACH and its kin where there is no way.
+    pub fn route_to(&mut self, address: IpAddr) -> Result<Option<Route>, NetlinkError> {
+        Ok(self.list(&Request::route_to(address), answer::route)?.into_iter().next())
     }
 
     /// Has the interface receive every multicast packet, or no longer: what ip(8) calls `allmulticast`.

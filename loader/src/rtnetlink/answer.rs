@@ -19,10 +19,12 @@ use netlink_packet_route::route::RouteHeader;
 use netlink_packet_route::tc::{TcFilterBpfOption, TcHeader};
 
 use super::request::{BPF, CLSACT_HANDLE};
-use super::{FilterInfo, IfIndex, Interface, InterfaceAddress, LinkKind};
+use super::{FilterInfo, Interface, InterfaceAddress, LinkKind, Route};
+use crate::place::{IfIndex, XdpMode};
 use crate::sys::Errno;
 
-const HEADER_SIZE: usize = 16;
+/// Of every message, in bytes.
+pub(super) const HEADER_SIZE: usize = 16;
 const LINK_HEADER_SIZE: usize = 16;
 const ADDRESS_HEADER_SIZE: usize = 8;
 const ROUTE_HEADER_SIZE: usize = 12;
@@ -34,9 +36,19 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_XDP: u16 = 43;
+
+const IFLA_INFO_KIND: u16 = 1;
+
+const IFLA_XDP_DRV_PROG_ID: u16 = 5;
+const IFLA_XDP_SKB_PROG_ID: u16 = 6;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+const RTN_LOCAL: u8 = 2;
+
+const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
@@ -127,19 +139,21 @@ fn extended_text(message: &Message<'_>) -> Option<String> {
 }
 
 /// The attributes in `bytes` up to the first that is broken.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
     NlasIterator::new(bytes).map_while(Result::ok)
 }
 
 /// An interface in an RTM_NEWLINK.
 pub(super) fn interface(payload: &[u8]) -> Result<Interface, Malformed> {
     let header = LinkHeader::parse(payload).map_err(|_| "truncated link header")?;
-    let (mut name, mut mtu, mut mac) = (None, None, None);
+    let (mut name, mut mtu, mut mac, mut kind, mut xdp) = (None, None, None, None, Vec::new());
     for attribute in attributes(payload.get(LINK_HEADER_SIZE..).unwrap_or_default()) {
         match attribute.kind() {
             IFLA_ADDRESS => mac = parse_mac(attribute.value()).ok(),
             IFLA_IFNAME => name = parse_string(attribute.value()).ok(),
             IFLA_MTU => mtu = parse_u32(attribute.value()).ok(),
+            IFLA_LINKINFO => kind = link_info_kind(attribute.value()),
+            IFLA_XDP => xdp = xdp_programs(attribute.value()),
             _ => {}
         }
     }
@@ -151,7 +165,28 @@ pub(super) fn interface(payload: &[u8]) -> Result<Interface, Malformed> {
         mac,
         up: header.flags.contains(LinkFlags::Up),
         all_multicast: header.flags.contains(LinkFlags::Allmulti),
+        kind,
+        xdp,
     })
+}
+
+/// The kind in the nested attributes of IFLA_LINKINFO.
+fn link_info_kind(nested: &[u8]) -> Option<String> {
+    let kind = attributes(nested).find(|attribute| attribute.kind() == IFLA_INFO_KIND)?;
+    parse_string(kind.value()).ok()
+}
+
+/// The programs in the nested attributes of IFLA_XDP.
+fn xdp_programs(nested: &[u8]) -> Vec<(XdpMode, u32)> {
+    let program = |attribute: NlaBuffer<&[u8]>| {
+        let mode = match attribute.kind() {
+            IFLA_XDP_DRV_PROG_ID => XdpMode::Native,
+            IFLA_XDP_SKB_PROG_ID => XdpMode::Generic,
+            _ => return None,
+        };
+        Some((mode, parse_u32(attribute.value()).ok()?))
+    };
+    attributes(nested).filter_map(program).collect()
 }
 
 /// By the types of linux/if_arp.h. Without a header are those that its dev_is_mac_header_xmit() says so of,
@@ -202,6 +237,16 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<InterfaceAddress>, Malfor
         prefix_length: header.prefix_len,
         broadcast,
     }))
+}
+
+/// The way that an RTM_NEWROUTE answers with.
+pub(super) fn route(payload: &[u8]) -> Result<Option<Route>, Malformed> {
+    let header = RouteHeader::parse(payload).map_err(|_| "truncated route header")?;
+    let rest = attributes(payload.get(ROUTE_HEADER_SIZE..).unwrap_or_default());
+    let interface = rest.filter(|attribute| attribute.kind() == RTA_OIF);
+    let interface = interface.filter_map(|attribute| parse_u32(attribute.value()).ok()).next();
+    Ok(interface
+        .map(|index| Route { interface: IfIndex(index), is_local: u8::from(header.kind) == RTN_LOCAL }))
 }
 
 /// The routers that an RTM_NEWROUTE names.

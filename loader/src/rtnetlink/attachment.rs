@@ -1,12 +1,13 @@
 //! Attaching a program to an interface, and undoing exactly that.
 
-use std::string::ToString;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::error::NetlinkError;
 use super::netlink::Netlink;
 use super::request::{CLSACT, Request};
-use super::{FilterInfo, IfIndex, Side, answer};
+use super::{FilterInfo, answer};
+use crate::place::{IfIndex, Side};
 use crate::program::Program;
 use crate::sys::Errno;
 
@@ -165,20 +166,21 @@ pub fn remove(
     }
 }
 
-/// Removes the BPF filters called `name` on one side of an interface: what a killed process has left behind.
-/// The clsact qdisc stays, because nobody knows any more who made it.
+/// Removes what a process that is gone has left behind: the filter `info` as [`remove`] does, and with `clsact` the
+/// qdisc, too, if nobody else uses it.
 ///
 /// # Errors
 ///
 /// Any [`NetlinkError`].
-pub fn remove_named(interface: IfIndex, side: Side, name: &str) -> Result<(), NetlinkError> {
-    let mut netlink = Netlink::open()?;
-    for filter in filters(&mut netlink, interface, side)? {
-        if filter.name.as_deref() == Some(name) {
-            remove(&mut netlink, interface, side, &filter)?;
-        }
-    }
-    Ok(())
+pub fn remove_leftover(
+    netlink: &mut Netlink,
+    interface: IfIndex,
+    side: Side,
+    info: &FilterInfo,
+    clsact: bool,
+) -> Result<(), NetlinkError> {
+    remove(netlink, interface, side, info)?;
+    Clsact { interface, made_by_us: clsact }.remove(netlink)
 }
 
 /// Passes `error` on unless there is nothing left to remove.
@@ -212,17 +214,28 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches `program` to one side of the interface; see [`Clsact::ensure`] and [`Filter::attach`].
+    /// Attaches `program` to one side of the interface; see [`Clsact::ensure`] and [`Filter::attach`]. With `inherit`
+    /// a clsact that is there counts as made by this attachment: it takes over from another one. The name of the filter
+    /// is what `name` makes of whether the clsact is its own.
     ///
     /// # Errors
     ///
     /// Any [`NetlinkError`]; nothing is left behind then.
-    pub fn new(interface: IfIndex, side: Side, program: &Program, name: &str) -> Result<Self, NetlinkError> {
+    pub fn new(
+        interface: IfIndex,
+        side: Side,
+        program: &Program,
+        inherit: bool,
+        name: impl FnOnce(bool) -> String,
+    ) -> Result<Self, NetlinkError> {
         let mut netlink = Netlink::open()?;
-        let clsact = Clsact::ensure(&mut netlink, interface)?;
-        match Filter::attach(&mut netlink, interface, side, program, name) {
+        let mut clsact = Clsact::ensure(&mut netlink, interface)?;
+        let made_now = clsact.made_by_us;
+        clsact.made_by_us |= inherit;
+        match Filter::attach(&mut netlink, interface, side, program, &name(clsact.made_by_us)) {
             Ok(filter) => Ok(Self { netlink, attached: Some((filter, clsact)) }),
             Err(error) => {
+                clsact.made_by_us = made_now;
                 // Why attaching failed matters more than why this does.
                 let _ = clsact.remove(&mut netlink);
                 Err(error)
@@ -233,6 +246,11 @@ impl Attachment {
     /// The filter as the kernel lists it.
     pub fn filter(&self) -> Option<&FilterInfo> {
         self.attached.as_ref().map(|(filter, _)| filter.info())
+    }
+
+    /// Leaves all in place.
+    pub fn leave(mut self) {
+        self.attached = None;
     }
 
     /// Removes the filter, and the clsact qdisc if this attachment made it and nobody else uses it.

@@ -1,0 +1,65 @@
+//! Runs that are killed at any moment.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use loader::{Position, Side};
+
+use super::support::bpfecho::{Bpfecho, Running, command, run};
+use super::support::foreign::{Foreign, NEXT};
+use super::support::{random, sys, tc};
+
+/// Kills 200 runs on `interface`. By links nothing is left at once; what else is left is gone after the next run, or
+/// after `--stop`. What others have there is never touched.
+pub(crate) fn killed(hook: &str, interface: &str) {
+    let index = tc::find(interface).unwrap().index;
+    let side = if interface == "lo" { Side::Egress } else { Side::Ingress };
+    let foreign = Foreign::attach(index, side, Position::First, NEXT);
+    let arguments = format!("127.0.0.1 1122 -q --hook {hook} --ifname {interface}");
+    let stop = format!("--stop -q --ifname {interface}");
+
+    let begin = Instant::now();
+    let bpfecho = Bpfecho::start(&arguments.replace(" -q", ""));
+    let start_takes = begin.elapsed();
+    let begin = Instant::now();
+    bpfecho.end();
+    let end_takes = begin.elapsed();
+
+    let mut random = random::Random::new(0x6b69_6c6c);
+    let mut delay = |up_to: Duration| {
+        thread::sleep(Duration::from_nanos(random.next() % (up_to.as_nanos() as u64 * 5 / 4)));
+    };
+    let mut left = 0;
+    for round in 0..200 {
+        // The clsact qdisc is somebody else's in half of all runs.
+        if round == 100 {
+            tc::add_foreign_filters_to(interface);
+        }
+        let before = tc::state_of(interface);
+        if round % 4 == 3 {
+            let bpfecho = Bpfecho::start(&arguments.replace(" -q", ""));
+            sys::kill(bpfecho.pid(), libc::SIGTERM);
+            delay(end_takes);
+            bpfecho.end_by(libc::SIGKILL);
+        } else {
+            let running = Running::start(&mut command(&arguments));
+            delay(start_takes);
+            running.end_by(libc::SIGKILL);
+        }
+        let after = tc::state_of(interface);
+        if after != before {
+            assert_eq!(hook, "clsact", "{after}");
+            left += 1;
+            // Nothing can tell whose an empty qdisc is.
+            let empty = tc::ours_on(interface).is_empty();
+            match round % 2 {
+                _ if empty => tc::remove_empty_clsact(interface),
+                0 => run(&stop),
+                _ => Bpfecho::start(&arguments.replace(" -q", "")).end().stdout,
+            };
+        }
+        assert_eq!(tc::state_of(interface), before, "round {round}: {after}");
+        foreign.assert_there();
+    }
+    assert_eq!(left != 0, hook == "clsact", "the moments are not as random as they should be");
+}
