@@ -23,13 +23,16 @@ use support::test;
 
 fn main() -> ExitCode {
     support::main([
-        test("a_killed_run_on_tcx_leaves_nothing", || killed::killed("tcx", "lo")).needs(&["tc"]),
-        test("a_killed_run_on_clsact_is_cleaned_up_after", || killed::killed("clsact", "lo")).needs(&["tc"]),
+        test("a_killed_run_on_tcx_leaves_nothing", || killed::killed("tcx", "lo")).needs(&["mount", "tc"]),
+        test("a_killed_run_on_clsact_is_cleaned_up_after", || killed::killed("clsact", "lo"))
+            .needs(&["mount", "tc"]),
         test("connections_outlive_restarts", restarts::restarts).needs(&["mount", "tc"]),
         test("it_echoes_without_a_process", background::without_a_process).needs(&["mount", "tc"]),
         test("the_bpf_filesystem_may_be_mounted_anew", background::mounted_anew).needs(&["mount", "tc"]),
         test("the_bpf_filesystem_may_be_hidden", background::hidden).needs(&["mount", "tc"]),
         test("stop_takes_what_it_is_told", background::twenty).needs(&["ip", "mount", "tc"]),
+        test("several_start_and_stop_at_the_same_time", background::at_the_same_time)
+            .needs(&["ip", "mount", "tc"]),
         test("status_has_the_counters", background::status).needs(&["mount", "tc"]),
         test("stop_waits_for_processes", background::stop_waits).needs(&["mount", "tc"]),
         test("privileges_are_given_up", privileges::given_up).needs(&["setpriv", "tc"]),

@@ -1,6 +1,7 @@
 //! Programs that stay without a process, and what lists and ends them.
 
 use std::collections::BTreeSet;
+use std::thread;
 
 use serde_json::Value;
 
@@ -118,6 +119,28 @@ pub(crate) fn twenty() {
     assert_eq!(run("--stop --all").lines().count(), 8);
     assert_eq!(counts(), [0; 3]);
     assert!(!sh("tc qdisc show").contains("clsact"));
+    assert_nothing_left();
+}
+
+/// Each takes the folder of pins away if it leaves it empty, and needs it.
+pub(crate) fn at_the_same_time() {
+    mounts::own_bpffs();
+    sh("ip link add v0 type veth peer name v1");
+    thread::scope(|scope| {
+        for arguments in
+            ["127.0.0.1 1122 --ifname lo", "10.7.0.5 1122 --ifname v0", "10.7.0.6 1122 --ifname v1"]
+        {
+            let interface = arguments.split(' ').next_back().unwrap();
+            scope.spawn(move || {
+                for _ in 0..30 {
+                    run(&format!("{arguments} --background"));
+                    assert_eq!(tc::ours_on(interface).len(), 1);
+                    run(&format!("--stop --ifname {interface}"));
+                    assert_eq!(tc::ours_on(interface).len(), 0);
+                }
+            });
+        }
+    });
     assert_nothing_left();
 }
 

@@ -126,8 +126,11 @@ pub(crate) fn for_people() {
     let mut running = Running::start(&mut script);
     let mut terminal = BufReader::new(running.child().stdout.take().unwrap());
     let mut shown = Vec::new();
-    for _ in 0..3 {
-        terminal.read_until(b'K', &mut shown).unwrap();
+    // The ready line, the head, and three rows.
+    while shown.iter().filter(|byte| b"\nK".contains(byte)).count() < 5 {
+        let mut byte = [0];
+        terminal.read_exact(&mut byte).unwrap();
+        shown.extend(byte);
     }
     bpfecho::run("--stop -q");
     terminal.read_to_end(&mut shown).unwrap();

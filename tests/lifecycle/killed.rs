@@ -7,11 +7,12 @@ use loader::{Position, Side};
 
 use super::support::bpfecho::{Bpfecho, Running, command, run};
 use super::support::foreign::{Foreign, NEXT};
-use super::support::{random, sys, tc};
+use super::support::{mounts, random, sys, tc};
 
 /// Kills 200 runs on `interface`. By links nothing is left at once; what else is left is gone after the next run, or
 /// after `--stop`. What others have there is never touched.
 pub(crate) fn killed(hook: &str, interface: &str) {
+    mounts::own_bpffs();
     let index = tc::find(interface).unwrap().index;
     let side = if interface == "lo" { Side::Egress } else { Side::Ingress };
     let foreign = Foreign::attach(index, side, Position::First, NEXT);

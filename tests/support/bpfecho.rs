@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 
+use super::network::await_that;
 use super::sys;
 
 /// A running `bpfecho`. It is ended and waited for with the value.
@@ -132,11 +133,16 @@ impl Bpfecho {
     /// Sends `signal` and waits for the end.
     pub(crate) fn end_by(self, signal: i32) -> End {
         sys::kill(self.pid(), signal);
-        self.await_end()
+        self.collect()
     }
 
     /// Waits for the end, which something else brings about.
     pub(crate) fn await_end(mut self) -> End {
+        await_that("bpfecho ends", || self.child.try_wait().unwrap().is_some());
+        self.collect()
+    }
+
+    fn collect(mut self) -> End {
         let status = self.child.wait().unwrap();
         let (mut stdout, mut stderr) = (String::new(), String::new());
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();

@@ -66,9 +66,13 @@ pub fn prepare() -> Result<bool, PinError> {
         sys::mount_bpffs(BPFFS).map_err(PinError::Mount)?;
         true
     };
+    make_folder().map(|()| mounted)
+}
+
+fn make_folder() -> Result<(), PinError> {
     match fs::DirBuilder::new().mode(0o700).create(FOLDER) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(PinError::Folder(error)),
-        _ => Ok(mounted),
+        _ => Ok(()),
     }
 }
 
@@ -86,12 +90,16 @@ fn in_private_namespace() -> bool {
 ///
 /// # Errors
 ///
-/// [`PinError::Link`].
+/// [`PinError::Link`] or [`PinError::Folder`].
 pub fn pin(link: &BpfLink) -> Result<(), PinError> {
     let id = link.info().map_err(PinError::Link)?.id;
-    match link.pin(&path(id)) {
-        Err(error) if error.errno() != Errno::EEXIST => Err(PinError::Link(error)),
-        _ => Ok(()),
+    loop {
+        match link.pin(&path(id)) {
+            // Somebody else has taken the last pin away meanwhile, and the folder.
+            Err(error) if error.errno() == Errno::ENOENT => make_folder()?,
+            Err(error) if error.errno() != Errno::EEXIST => return Err(PinError::Link(error)),
+            _ => return Ok(()),
+        }
     }
 }
 
