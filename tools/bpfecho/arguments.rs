@@ -202,6 +202,13 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+impl UsageError {
+    /// The reason alone, for who does not read the usage.
+    pub fn reason(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Reads the arguments behind the program's name.
 ///
 /// # Errors
@@ -282,9 +289,7 @@ impl Arguments {
         if !status && !stop {
             return self.request().map(if check { Command::Check } else { Command::Echo });
         }
-        let Self { words, ipv4, ipv6, port, virtual_hosts, .. } = &self;
-        let named = ipv4.is_some() || ipv6.is_some() || port.is_some() || !virtual_hosts.is_empty();
-        if named || !words.is_empty() {
+        if self.says_what_to_echo() {
             let which = if status { "--status" } else { "--stop" };
             return Err(format!("{which} takes interfaces only: it is for all that echoes there"));
         }
@@ -297,6 +302,20 @@ impl Arguments {
         let interfaces = if interfaces.is_empty() && !all { vec![LOOPBACK.into()] } else { interfaces };
         let selection = Selection { interfaces, voice };
         Ok(if status { Command::Status(selection) } else { Command::Stop(selection) })
+    }
+
+    /// Whether anything is given that is about an echo to come.
+    fn says_what_to_echo(&self) -> bool {
+        let Self {
+            words, ipv4, ipv6, port, protocol, allow, virtual_hosts, hook, before, after, stats, ..
+        } = self;
+        let lists = [words, allow, virtual_hosts];
+        let switches = [self.force, self.background, self.wait];
+        let options = [ipv4, ipv6, port].into_iter().any(Option::is_some)
+            || [before, after].into_iter().any(Option::is_some)
+            || stats.is_some();
+        let choices = *protocol != Protocols::default() || *hook != Hook::default();
+        options || choices || switches.contains(&true) || lists.into_iter().any(|list| !list.is_empty())
     }
 
     /// The interfaces that are named, each once.

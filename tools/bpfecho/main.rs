@@ -16,7 +16,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // What it should have been cannot be asked of a command line that is not understood.
             let json = std::env::args_os().any(|argument| argument == "--json");
-            Voice { verbosity: Verbosity::Normal, json }.error(&error, 2);
+            let text: &dyn Display = if json { &error.reason() } else { &error };
+            Voice { verbosity: Verbosity::Normal, json }.error(text, 2);
             return ExitCode::from(2);
         }
     };
