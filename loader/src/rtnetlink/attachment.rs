@@ -64,11 +64,42 @@ impl Clsact {
                 return Ok(());
             }
         }
-        match netlink.request(&Request::remove_clsact(interface)) {
-            // EINVAL: of another kind by now.
-            Err(error) if is_gone(&error) || error.errno() == Some(Errno::EINVAL) => Ok(()),
-            result => result.map(|_| ()),
+        remove_clsact(netlink, interface)
+    }
+
+    /// Removes the qdisc, and with it the filter `info`, if `ensure` made it and nothing else hangs on it. Returns
+    /// whether. Whoever is killed in the middle of removing one after the other would leave a qdisc that nobody knows
+    /// again.
+    fn remove_with(
+        &self,
+        netlink: &mut Netlink,
+        side: Side,
+        info: &FilterInfo,
+    ) -> Result<bool, NetlinkError> {
+        let interface = self.interface;
+        if !self.made_by_us || netlink.qdisc_at_clsact(interface)?.as_deref() != Some(CLSACT) {
+            return Ok(false);
         }
+        let other_side = match side {
+            Side::Ingress => Side::Egress,
+            Side::Egress => Side::Ingress,
+        };
+        // The filter, and the entry that introduces its priority.
+        let is_only = netlink.request(&Request::list_filters(interface, side))?.len() <= 2
+            && filters(netlink, interface, side)? == [info.clone()]
+            && netlink.request(&Request::list_filters(interface, other_side))?.is_empty();
+        if is_only {
+            remove_clsact(netlink, interface)?;
+        }
+        Ok(is_only)
+    }
+}
+
+fn remove_clsact(netlink: &mut Netlink, interface: IfIndex) -> Result<(), NetlinkError> {
+    match netlink.request(&Request::remove_clsact(interface)) {
+        // EINVAL: of another kind by now.
+        Err(error) if is_gone(&error) || error.errno() == Some(Errno::EINVAL) => Ok(()),
+        result => result.map(|_| ()),
     }
 }
 
@@ -179,8 +210,12 @@ pub fn remove_leftover(
     info: &FilterInfo,
     clsact: bool,
 ) -> Result<(), NetlinkError> {
+    let clsact = Clsact { interface, made_by_us: clsact };
+    if clsact.remove_with(netlink, side, info)? {
+        return Ok(());
+    }
     remove(netlink, interface, side, info)?;
-    Clsact { interface, made_by_us: clsact }.remove(netlink)
+    clsact.remove(netlink)
 }
 
 /// Passes `error` on unless there is nothing left to remove.
@@ -266,8 +301,8 @@ impl Attachment {
         let Some((filter, clsact)) = self.attached.take() else {
             return Ok(());
         };
-        filter.detach(&mut self.netlink)?;
-        clsact.remove(&mut self.netlink)
+        let Filter { interface, side, info } = filter;
+        remove_leftover(&mut self.netlink, interface, side, &info, clsact.made_by_us)
     }
 }
 
