@@ -3,7 +3,7 @@
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::error::NetlinkError;
+use super::error::{Action, NetlinkError};
 use super::netlink::Netlink;
 use super::request::{CLSACT, Request};
 use super::{FilterInfo, answer};
@@ -125,23 +125,31 @@ impl Filter {
         program: &Program,
         name: &str,
     ) -> Result<Self, NetlinkError> {
-        if name.len() > FILTER_NAME_LENGTH || name.contains('\0') {
-            return Err(NetlinkError::FilterName { name: name.to_string() });
-        }
+        let request = request_filter(interface, side, program, name)?;
+        let echo = netlink.request(&request)?;
+        Self::find(netlink, interface, side, program, &echo)
+    }
+
+    /// The new filter for `program`, in the kernel's `echo` of it.
+    fn find(
+        netlink: &mut Netlink,
+        interface: IfIndex,
+        side: Side,
+        program: &Program,
+        echo: &[Vec<u8>],
+    ) -> Result<Self, NetlinkError> {
         let program_id = Some(program.id()?);
-        let request = Request::add_filter(interface, side, program.fd().as_raw(), name);
-        let echo = netlink.list(&request, answer::filter)?;
+        let action = Action::AddFilter(interface, side);
+        let malformed = |reason| NetlinkError::Malformed { action, reason };
         let ours = |info: &FilterInfo| info.program_id == program_id;
-        let info = match echo.into_iter().find(ours) {
-            Some(info) => info,
-            // The kernel does not mind if it has no memory for an echo.
-            None => {
-                let reason = "no echo of the new filter";
-                let lost = NetlinkError::Malformed { action: request.action, reason };
-                filters(netlink, interface, side)?.into_iter().find(ours).ok_or(lost)?
+        for part in echo {
+            if let Some(info) = answer::filter(part).map_err(malformed)?.filter(ours) {
+                return Ok(Self { interface, side, info });
             }
-        };
-        Ok(Self { interface, side, info })
+        }
+        // The kernel does not mind if it has no memory for an echo.
+        let info = filters(netlink, interface, side)?.into_iter().find(ours);
+        Ok(Self { interface, side, info: info.ok_or(malformed("no echo of the new filter"))? })
     }
 
     /// The filter as the kernel lists it.
@@ -157,6 +165,19 @@ impl Filter {
     pub fn detach(self, netlink: &mut Netlink) -> Result<(), NetlinkError> {
         remove(netlink, self.interface, self.side, &self.info)
     }
+}
+
+/// The request for a filter with `program`.
+fn request_filter(
+    interface: IfIndex,
+    side: Side,
+    program: &Program,
+    name: &str,
+) -> Result<Request, NetlinkError> {
+    if name.len() > FILTER_NAME_LENGTH || name.contains('\0') {
+        return Err(NetlinkError::FilterName { name: name.to_string() });
+    }
+    Ok(Request::add_filter(interface, side, program.fd().as_raw(), name))
 }
 
 /// All filters on one side of an interface; none when it has no clsact qdisc.
@@ -261,9 +282,14 @@ impl Attachment {
         side: Side,
         program: &Program,
         inherit: bool,
-        name: impl FnOnce(bool) -> String,
+        name: impl Fn(bool) -> String,
     ) -> Result<Self, NetlinkError> {
         let mut netlink = Netlink::open()?;
+        if netlink.qdisc_at_clsact(interface)?.is_none()
+            && let Some(attached) = attach_with_clsact(&mut netlink, interface, side, program, &name(true))?
+        {
+            return Ok(Self { netlink, attached: Some(attached) });
+        }
         let mut clsact = Clsact::ensure(&mut netlink, interface)?;
         let made_now = clsact.made_by_us;
         clsact.made_by_us |= inherit;
@@ -303,6 +329,34 @@ impl Attachment {
         };
         let Filter { interface, side, info } = filter;
         remove_leftover(&mut self.netlink, interface, side, &info, clsact.made_by_us)
+    }
+}
+
+/// Makes a clsact qdisc and a filter in one step: whoever is killed between two would leave a qdisc that nobody knows
+/// again. `None` if somebody else has made the qdisc meanwhile.
+fn attach_with_clsact(
+    netlink: &mut Netlink,
+    interface: IfIndex,
+    side: Side,
+    program: &Program,
+    name: &str,
+) -> Result<Option<(Filter, Clsact)>, NetlinkError> {
+    let requests = [&Request::add_clsact(interface), &request_filter(interface, side, program, name)?];
+    let clsact = Clsact { interface, made_by_us: true };
+    match netlink.request_both(requests)? {
+        [Ok(_), Ok(echo)] => Ok(Some((Filter::find(netlink, interface, side, program, &echo)?, clsact))),
+        [Ok(_), Err(error)] => {
+            // Why attaching failed matters more than why this does.
+            let _ = clsact.remove(netlink);
+            Err(error)
+        }
+        [Err(error), filter] if error.errno() == Some(Errno::EEXIST) => {
+            if let Ok(echo) = filter {
+                Filter::find(netlink, interface, side, program, &echo)?.detach(netlink)?;
+            }
+            Ok(None)
+        }
+        [Err(error), _] => Err(error),
     }
 }
 

@@ -12,7 +12,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::answer::{self, Answer, Ending};
-use super::error::{NetlinkError, errno_of};
+use super::error::{Action, NetlinkError, errno_of};
 use super::request::Request;
 use super::{Interface, InterfaceAddress, Route};
 use crate::place::IfIndex;
@@ -26,6 +26,9 @@ const DUMP_ATTEMPTS: u32 = 16;
 
 /// First size of the receive buffer in bytes; the kernel puts at most as much into one part of a dump.
 const RECEIVE_SIZE: usize = 32 << 10;
+
+/// What came of one of two requests.
+pub(super) type BothAnswer = Result<Vec<Vec<u8>>, NetlinkError>;
 
 /// A route socket in the network namespace in which it was opened.
 #[derive(Debug)]
@@ -142,20 +145,45 @@ impl Netlink {
         Err(NetlinkError::Interrupted { action: request.action })
     }
 
+    /// Sends two requests at once, neither of which asks for a list, and gives the payloads of both answers. The kernel
+    /// does the second, whatever becomes of the first, before it looks whether this process is to die.
+    pub(super) fn request_both(&mut self, requests: [&Request; 2]) -> Result<[BothAnswer; 2], NetlinkError> {
+        let sequences = requests.map(|_| self.next_sequence());
+        let bytes = [0, 1].map(|index| requests[index].encode(sequences[index])).concat();
+        self.send(&bytes)?;
+        let mut answer = |index: usize| self.answer(requests[index].action, sequences[index]);
+        let answers = [answer(0), answer(1)];
+        Ok(answers.map(|answer| answer.map(|answer| answer.parts)))
+    }
+
     fn exchange(&mut self, request: &Request) -> Result<Answer, NetlinkError> {
+        let sequence = self.next_sequence();
+        self.send(&request.encode(sequence))?;
+        self.answer(request.action, sequence)
+    }
+
+    fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
-        let bytes = request.encode(self.sequence);
+        self.sequence
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), NetlinkError> {
         let kernel = SocketAddr::new(KERNEL.0, KERNEL.1);
-        retry_interrupted(|| self.socket.send_to(&bytes, &kernel, 0))
-            .map_err(|error| NetlinkError::socket("sending", &error))?;
-        let malformed = |reason| NetlinkError::Malformed { action: request.action, reason };
+        retry_interrupted(|| self.socket.send_to(bytes, &kernel, 0))
+            .map(drop)
+            .map_err(|error| NetlinkError::socket("sending", &error))
+    }
+
+    /// Receives the answer to the request with the number `sequence`.
+    fn answer(&mut self, action: Action, sequence: u32) -> Result<Answer, NetlinkError> {
+        let malformed = |reason| NetlinkError::Malformed { action, reason };
         let mut answer = Answer::default();
         loop {
             let size = self.receive()?;
             let mut datagram = self.buffer.get(..size).unwrap_or_default();
             while let Some(message) = answer::next_message(&mut datagram).map_err(malformed)? {
                 // Left over from a request that was given up, or a notification.
-                if message.sequence != self.sequence || message.port != self.port {
+                if message.sequence != sequence || message.port != self.port {
                     continue;
                 }
                 answer.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
@@ -163,7 +191,7 @@ impl Netlink {
                     Ending::No => answer.parts.push(message.payload.to_vec()),
                     Ending::Success => return Ok(answer),
                     Ending::Refusal { errno, text } => {
-                        return Err(NetlinkError::refused(request.action, errno, text));
+                        return Err(NetlinkError::refused(action, errno, text));
                     }
                 }
             }
