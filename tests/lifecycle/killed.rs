@@ -7,7 +7,16 @@ use loader::{Position, Side};
 
 use super::support::bpfecho::{Bpfecho, Running, command, run};
 use super::support::foreign::{Foreign, NEXT};
+use super::support::namespace::sh;
 use super::support::{mounts, random, sys, tc};
+
+/// Kills runs on one end of a cable.
+pub(crate) fn killed_on_a_cable(hook: &str) {
+    sh("ip link add v0 type veth peer name v1
+        ip link set v0 up
+        ip link set v1 up");
+    killed(hook, "v0");
+}
 
 /// Kills 200 runs on `interface`. By links nothing is left at once; what else is left is gone after the next run, or
 /// after `--stop`. What others have there is never touched.
@@ -16,11 +25,13 @@ pub(crate) fn killed(hook: &str, interface: &str) {
     let index = tc::find(interface).unwrap().index;
     let side = if interface == "lo" { Side::Egress } else { Side::Ingress };
     let foreign = Foreign::attach(index, side, Position::First, NEXT);
-    let arguments = format!("127.0.0.1 1122 -q --hook {hook} --ifname {interface}");
+    let address = if interface == "lo" { "127.0.0.1" } else { "10.7.0.5" };
+    let arguments = format!("{address} 1122 --hook {hook} --ifname {interface}");
+    let quiet = format!("{arguments} -q");
     let stop = format!("--stop -q --ifname {interface}");
 
     let begin = Instant::now();
-    let bpfecho = Bpfecho::start(&arguments.replace(" -q", ""));
+    let bpfecho = Bpfecho::start(&arguments);
     let start_takes = begin.elapsed();
     let begin = Instant::now();
     bpfecho.end();
@@ -38,12 +49,12 @@ pub(crate) fn killed(hook: &str, interface: &str) {
         }
         let before = tc::state_of(interface);
         if round % 4 == 3 {
-            let bpfecho = Bpfecho::start(&arguments.replace(" -q", ""));
+            let bpfecho = Bpfecho::start(&arguments);
             sys::kill(bpfecho.pid(), libc::SIGTERM);
             delay(end_takes);
             bpfecho.end_by(libc::SIGKILL);
         } else {
-            let running = Running::start(&mut command(&arguments));
+            let running = Running::start(&mut command(&quiet));
             delay(start_takes);
             running.end_by(libc::SIGKILL);
         }
@@ -56,7 +67,7 @@ pub(crate) fn killed(hook: &str, interface: &str) {
             match round % 2 {
                 _ if empty => tc::remove_empty_clsact(interface),
                 0 => run(&stop),
-                _ => Bpfecho::start(&arguments.replace(" -q", "")).end().stdout,
+                _ => Bpfecho::start(&arguments).end().stdout,
             };
         }
         assert_eq!(tc::state_of(interface), before, "round {round}: {after}");
