@@ -75,11 +75,3 @@ pub(crate) fn add_foreign_filters_to(interface: &str) {
         tc filter add dev {interface} ingress prio 10 {GO_ON}"
     ));
 }
-
-/// Removes the clsact qdisc of an interface, on which no filter may be.
-pub(crate) fn remove_empty_clsact(interface: &str) -> String {
-    for side in [Side::Egress, Side::Ingress] {
-        assert_eq!(sh(&format!("tc filter show dev {interface} {side}")), "");
-    }
-    sh(&format!("tc qdisc del dev {interface} clsact"))
-}
