@@ -1,5 +1,7 @@
 //! The command as its user meets it: errors, signals, readiness, ports, and others on the same interface.
 
+#[path = "command/check.rs"]
+mod check;
 #[path = "command/errors.rs"]
 mod errors;
 #[path = "command/lifecycle.rs"]
@@ -54,5 +56,14 @@ fn main() -> ExitCode {
         test("all_multicast_lasts_as_long_as_the_run", wire::all_multicast).needs(&["ip", "tc"]),
         test("ports_are_held_on_own_addresses", wire::held_ports).needs(&["ip", "tc"]),
         test("leftovers_on_several_interfaces", wire::leftovers).needs(&["ip", "tc"]),
+        test("the_usual_tools_show_whose_it_is", neighbours::names).needs(&["bpftool", "ip", "tc"]),
+        test("a_healthy_host_passes_the_check", check::healthy).needs(&["tc"]),
+        test("the_check_finds_ports_in_use", check::ports).needs(&["tc"]),
+        test("the_check_finds_missing_interfaces", check::interfaces).needs(&["ip", "tc"]),
+        test("the_check_finds_missing_routes", check::routing).needs(&["ip", "tc"]),
+        test("the_check_finds_firewalls_in_the_way", check::firewall).needs(&["iptables", "nft", "tc"]),
+        test("the_check_finds_missing_capabilities", check::privileges).needs(&["setpriv", "tc"]),
+        test("the_check_finds_missing_hooks", check::hooks).needs(&["cc", "tc"]),
+        test("the_check_finds_what_is_in_the_way_of_xdp", check::xdp).needs(&["ip", "tc"]),
     ])
 }

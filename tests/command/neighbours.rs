@@ -3,6 +3,9 @@
 
 use std::net::UdpSocket;
 
+use bpfecho::echo::ABOUT;
+use probe::abi::map;
+
 use super::errors::assert_fails;
 use super::exchange;
 use super::shim::{Lacks, Shim};
@@ -152,4 +155,40 @@ pub(crate) fn leftovers() {
     let bpfecho = Bpfecho::start("127.0.0.1 1123 --hook clsact");
     assert!(bpfecho.end().status.success());
     assert_eq!(tc::ours(), old);
+}
+
+/// Whoever looks at a host with the usual tools sees whose the programs are.
+pub(crate) fn names() {
+    let bpfecho = Bpfecho::start("127.0.0.1 1122 --hook tcx");
+    let [id] = tc::ours()[..] else { panic!() };
+    assert!(
+        sh("bpftool net show dev lo").contains(&format!("lo(1) tcx/egress bpfecho_lo prog_id {id} link_id "))
+    );
+    assert!(
+        sh(&format!("bpftool prog show id {id}")).contains(&format!("{id}: sched_cls  name bpfecho_lo "))
+    );
+    let links = sh("bpftool link show");
+    assert!(
+        links.contains(&format!(": tcx  prog {id}  \n\tifindex lo(1)  attach_type tcx_egress")),
+        "{links}"
+    );
+    let shown = sh(&format!("bpftool prog show id {id}"));
+    let ids = shown.split_once(" map_ids ").unwrap().1.split_whitespace().next().unwrap();
+    let maps: String = ids.split(',').map(|id| sh(&format!("bpftool map show id {id}"))).collect();
+    for name in [map::DESTINATIONS, map::PORTS, map::COUNTERS, ABOUT] {
+        assert!(maps.contains(&format!("  name {name}  ")), "{name}: {maps}");
+    }
+    bpfecho.end();
+
+    let bpfecho = Bpfecho::start("127.0.0.1 1122 --hook clsact");
+    let shown = sh("tc filter show dev lo egress");
+    assert!(shown.contains(" bpfecho_lo +clsact 127.0.0.1 1122 direct-action "), "{shown}");
+    assert!(sh("bpftool net show dev lo").contains("lo(1) clsact/egress bpfecho_lo +clsact 127.0.0.1 1122"));
+    bpfecho.end();
+
+    sh("ip link add v0 type veth peer name v1 && ip link set v0 up");
+    let _bpfecho = Bpfecho::start("10.7.0.5 1122 --ifname v0 --hook xdp");
+    let [(_, id)] = tc::find("v0").unwrap().xdp[..] else { panic!() };
+    assert!(sh("bpftool net show dev v0").contains(&format!(") driver id {id}")));
+    assert!(sh(&format!("bpftool prog show id {id}")).contains(": xdp  name bpfecho_xdp "));
 }

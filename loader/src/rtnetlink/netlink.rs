@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
+use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
@@ -114,10 +115,11 @@ impl Netlink {
     }
 
     /// The kind of qdisc that is where clsact goes on `index`.
-    pub(super) fn qdisc_at_clsact(
-        &mut self,
-        index: IfIndex,
-    ) -> Result<Option<std::string::String>, NetlinkError> {
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`].
+    pub fn qdisc_at_clsact(&mut self, index: IfIndex) -> Result<Option<String>, NetlinkError> {
         let request = Request::list_qdiscs(index);
         let kinds = self.list(&request, |payload| answer::qdisc_at_clsact(payload, index))?;
         Ok(kinds.into_iter().next())

@@ -6,6 +6,7 @@ use probe::abi::destination::{ECHO, VIRTUAL};
 
 use super::finding::Finding;
 use crate::arguments::Request;
+use crate::attach::hook::Hook;
 use crate::attach::traps::{Trap, traps};
 use crate::configuration::{Configuration, Place};
 use crate::prefix::Prefix;
@@ -18,6 +19,7 @@ pub(super) fn look(
 ) -> Vec<Finding> {
     let mut findings = vec![link(interface)];
     findings.extend(offloads(request, interface));
+    findings.extend(qdisc(netlink, request, interface));
     findings.push(others(netlink, request, interface, configuration));
     findings.extend(ways(netlink, interface, configuration));
     findings
@@ -48,6 +50,27 @@ fn offloads(request: &Request, interface: &Interface) -> Vec<Finding> {
         return vec![Finding::ok(TOPIC, "none is in the way of XDP")];
     }
     traps.into_iter().map(|Trap { text, remedy }| Finding::warn(TOPIC, text, Some(remedy))).collect()
+}
+
+/// Whether there is room for a clsact qdisc, if it is asked for.
+fn qdisc(netlink: &mut Netlink, request: &Request, interface: &Interface) -> Option<Finding> {
+    const TOPIC: &str = "qdisc";
+    let name = &interface.name;
+    if request.plan.hook != Hook::Clsact {
+        return None;
+    }
+    Some(match netlink.qdisc_at_clsact(interface.index) {
+        Ok(None) => Finding::ok(TOPIC, format!("`{name}` has room for clsact")),
+        Ok(Some(kind)) if kind == "clsact" => {
+            Finding::ok(TOPIC, format!("`{name}` has a clsact, which stays"))
+        }
+        Ok(Some(kind)) => {
+            let remedy = format!("tc qdisc del dev {name} {kind}, if nobody needs it, or --hook tcx");
+            let text = format!("`{name}` has a qdisc of kind {kind} where clsact would go");
+            Finding::fail(TOPIC, text, Some(remedy))
+        }
+        Err(error) => Finding::warn(TOPIC, error.to_string(), None),
+    })
 }
 
 /// Which programs are there already.
