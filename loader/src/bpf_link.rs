@@ -28,10 +28,6 @@ const BPF_F_BEFORE: u32 = 1 << 3;
 const BPF_F_AFTER: u32 = 1 << 4;
 const BPF_F_ID: u32 = 1 << 5;
 
-/// For attaching XDP (linux/if_link.h).
-const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
-const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
-
 /// More programs than there are on one side of an interface (BPF_MPROG_MAX in linux/bpf_mprog.h).
 const TCX_PROGRAMS: usize = 64;
 
@@ -137,11 +133,8 @@ impl BpfLink {
     /// [`BpfLinkError`]: EBUSY when another program is there, EINVAL from a kernel without such links, whatever
     /// the driver has against the program.
     pub fn xdp(program: &Program, interface: IfIndex, mode: XdpMode) -> Result<Self, BpfLinkError> {
-        let flags = match mode {
-            XdpMode::Native => XDP_FLAGS_DRV_MODE,
-            XdpMode::Generic => XDP_FLAGS_SKB_MODE,
-        };
-        let target = LinkTarget { interface: interface.0, attach_type: BPF_XDP, flags, relative_id: 0 };
+        let target =
+            LinkTarget { interface: interface.0, attach_type: BPF_XDP, flags: mode.flag(), relative_id: 0 };
         Self::create(program, &target).map_err(|errno| BpfLinkError {
             subject: format!("interface {}", interface.0),
             action: "attaching by an XDP link",

@@ -33,6 +33,16 @@ pub enum XdpMode {
     Generic,
 }
 
+impl XdpMode {
+    /// How it is asked for: XDP_FLAGS_SKB_MODE or XDP_FLAGS_DRV_MODE (linux/if_link.h).
+    pub(crate) fn flag(self) -> u32 {
+        match self {
+            Self::Native => 1 << 2,
+            Self::Generic => 1 << 1,
+        }
+    }
+}
+
 impl fmt::Display for XdpMode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

@@ -294,10 +294,25 @@ fn nothing(interface: &Interface, place: Place, host: &Host) -> ConfigurationErr
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::arguments::{self, Command};
     use loader::IfIndex;
+
+    /// One that says this, for ports.
+    pub(crate) fn configuration(place: Place, destinations: &[(&str, u32)], ports: &str) -> Configuration {
+        Configuration {
+            place,
+            mtu: 1500,
+            protocols: Protocols::default(),
+            ports: ports.parse().unwrap(),
+            destinations: destinations
+                .iter()
+                .map(|(prefix, value)| (prefix.parse().unwrap(), *value))
+                .collect(),
+            sources: Vec::new(),
+        }
+    }
 
     fn request(line: &str) -> Request {
         match arguments::parse(line.split_whitespace().map(Into::into)) {

@@ -268,21 +268,7 @@ fn settings(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocols::Protocols;
-
-    fn configuration(place: Place, destinations: &[(&str, u32)], ports: &str) -> Configuration {
-        Configuration {
-            place,
-            mtu: 1500,
-            protocols: Protocols::default(),
-            ports: ports.parse().unwrap(),
-            destinations: destinations
-                .iter()
-                .map(|(prefix, value)| (prefix.parse().unwrap(), *value))
-                .collect(),
-            sources: Vec::new(),
-        }
-    }
+    use crate::configuration::tests::configuration;
 
     #[test]
     fn no_setting_is_zero() {

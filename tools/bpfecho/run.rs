@@ -8,7 +8,7 @@ use loader::{Errno, Side, XdpMode, tcx_programs};
 use probe::abi::{COUNTERS, Counters};
 use serde_json::json;
 
-use crate::arguments::{Request, Verbosity};
+use crate::arguments::{Request, Selection, Verbosity};
 use crate::attach::hook::Hook;
 use crate::attach::keeper::Keeper;
 use crate::attach::traps::{Trap, traps};
@@ -254,6 +254,18 @@ pub fn find_interfaces(netlink: &mut Netlink, names: &[String]) -> Result<Vec<In
         })
     };
     names.iter().map(find).collect()
+}
+
+/// The interfaces that `selection` names.
+///
+/// # Errors
+///
+/// See [`find_interfaces`].
+pub fn select_interfaces(netlink: &mut Netlink, selection: &Selection) -> Result<Vec<Interface>, RunError> {
+    match selection.interfaces.as_slice() {
+        [] => Ok(netlink.interfaces()?),
+        names => find_interfaces(netlink, names),
+    }
 }
 
 /// What has to be known of the host for `request`.

@@ -9,7 +9,7 @@ use crate::arguments::Selection;
 use crate::attach::inventory::{self, Found};
 use crate::json;
 use crate::report::summary;
-use crate::run::{RunError, find_interfaces};
+use crate::run::{RunError, select_interfaces};
 use crate::sys;
 use crate::voice::print;
 
@@ -20,11 +20,7 @@ use crate::voice::print;
 /// [`RunError`].
 pub fn status(selection: &Selection) -> Result<(), RunError> {
     let mut netlink = Netlink::open()?;
-    let interfaces = if selection.interfaces.is_empty() {
-        netlink.interfaces()?
-    } else {
-        find_interfaces(&mut netlink, &selection.interfaces)?
-    };
+    let interfaces = select_interfaces(&mut netlink, selection)?;
     let inventory = inventory::take(&mut netlink, &interfaces)?;
     if let Some(error) = &inventory.blind {
         selection.voice.warn(&format!("there may be more, on tcx or XDP: {error}"));

@@ -12,7 +12,7 @@ use crate::arguments::Selection;
 use crate::attach::inventory::{self, Found, RemoveError};
 use crate::attach::keeper::process_of;
 use crate::attach::pins;
-use crate::run::{RunError, find_interfaces};
+use crate::run::{RunError, select_interfaces};
 use crate::sys::{self, Process};
 
 /// How long a process may take to end.
@@ -90,11 +90,7 @@ impl From<RemoveError> for StopError {
 pub fn stop(selection: &Selection) -> Result<(), StopError> {
     let voice = selection.voice;
     let mut netlink = Netlink::open()?;
-    let interfaces = if selection.interfaces.is_empty() {
-        netlink.interfaces()?
-    } else {
-        find_interfaces(&mut netlink, &selection.interfaces)?
-    };
+    let interfaces = select_interfaces(&mut netlink, selection)?;
     let inventory = inventory::take(&mut netlink, &interfaces)?;
     let mut failure = inventory.blind.map(StopError::Blind);
     if inventory.found.is_empty() && failure.is_none() {

@@ -30,8 +30,6 @@ const NFT_MSG_GETRULE: u16 = 7;
 
 /// How XDP programs are attached (linux/if_link.h).
 const XDP_FLAGS_UPDATE_IF_NOEXIST: u32 = 1 << 0;
-const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
-const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 const XDP_FLAGS_REPLACE: u32 = 1 << 4;
 
 /// Every protocol, as an ethertype.
@@ -116,8 +114,7 @@ impl Request {
 
     /// Where no program is yet: another one is never replaced.
     pub(super) fn attach_xdp(index: IfIndex, program_fd: i32, mode: XdpMode) -> Self {
-        let xdp =
-            vec![LinkXdp::Fd(program_fd), LinkXdp::Flags(XDP_FLAGS_UPDATE_IF_NOEXIST | mode_flag(mode))];
+        let xdp = vec![LinkXdp::Fd(program_fd), LinkXdp::Flags(XDP_FLAGS_UPDATE_IF_NOEXIST | mode.flag())];
         let message = Message::Route(RouteNetlinkMessage::SetLink(xdp_message(index, xdp)));
         Self { action: Action::AttachXdp(index, mode), flags: NLM_F_ACK, message }
     }
@@ -126,7 +123,7 @@ impl Request {
     pub(super) fn detach_xdp(index: IfIndex, expected: i32, mode: XdpMode) -> Self {
         let xdp = vec![
             LinkXdp::Fd(-1),
-            LinkXdp::Flags(XDP_FLAGS_REPLACE | mode_flag(mode)),
+            LinkXdp::Flags(XDP_FLAGS_REPLACE | mode.flag()),
             LinkXdp::ExpectedFd(expected.cast_unsigned()),
         ];
         let message = Message::Route(RouteNetlinkMessage::SetLink(xdp_message(index, xdp)));
@@ -135,7 +132,7 @@ impl Request {
 
     /// Whatever program is there.
     pub(super) fn detach_any_xdp(index: IfIndex, mode: XdpMode) -> Self {
-        let xdp = vec![LinkXdp::Fd(-1), LinkXdp::Flags(mode_flag(mode))];
+        let xdp = vec![LinkXdp::Fd(-1), LinkXdp::Flags(mode.flag())];
         let message = Message::Route(RouteNetlinkMessage::SetLink(xdp_message(index, xdp)));
         Self { action: Action::DetachXdp(index, mode), flags: NLM_F_ACK, message }
     }
@@ -206,13 +203,6 @@ impl Request {
     pub(super) fn remove_filter(index: IfIndex, side: Side, filter: &FilterInfo) -> Self {
         let message = Message::Route(RouteNetlinkMessage::DelTrafficFilter(exact(index, side, filter)));
         Self { action: Action::RemoveFilter(index, side), flags: NLM_F_ACK, message }
-    }
-}
-
-fn mode_flag(mode: XdpMode) -> u32 {
-    match mode {
-        XdpMode::Native => XDP_FLAGS_DRV_MODE,
-        XdpMode::Generic => XDP_FLAGS_SKB_MODE,
     }
 }
 

@@ -58,20 +58,7 @@ pub fn read_filter_name(name: &str, program: &str) -> Option<FilterName> {
 mod tests {
     use super::*;
     use crate::configuration::Place;
-
-    fn configuration(place: Place, destinations: &[(&str, u32)], ports: &str) -> Configuration {
-        Configuration {
-            place,
-            mtu: 1500,
-            protocols: Protocols::default(),
-            ports: ports.parse().unwrap(),
-            destinations: destinations
-                .iter()
-                .map(|(prefix, value)| (prefix.parse().unwrap(), *value))
-                .collect(),
-            sources: Vec::new(),
-        }
-    }
+    use crate::configuration::tests::configuration;
 
     #[test]
     fn endpoints_say_what_is_echoed() {
