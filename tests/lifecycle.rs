@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         test("a_killed_run_on_generic_xdp_leaves_nothing", || killed::killed_on_a_cable("xdp-generic"))
             .needs(&["ip", "mount", "tc"]),
         test("connections_outlive_restarts", restarts::restarts).needs(&["mount", "tc"]),
+        test("connections_outlive_restarts_on_the_wire", restarts::restarts_on_the_wire)
+            .needs(&["ip", "mount", "tc"]),
         test("it_echoes_without_a_process", background::without_a_process).needs(&["mount", "tc"]),
         test("the_bpf_filesystem_may_be_mounted_anew", background::mounted_anew).needs(&["mount", "tc"]),
         test("the_bpf_filesystem_may_be_hidden", background::hidden).needs(&["mount", "tc"]),

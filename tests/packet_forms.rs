@@ -49,6 +49,8 @@ fn main() -> ExitCode {
         test("only_who_is_allowed_is_answered", allowed).needs(&["ip"]),
         test("over_ethernet_by_native_xdp", || xdp::over("xdp")).needs(&["ip"]),
         test("over_ethernet_by_generic_xdp", || xdp::over("xdp-generic")).needs(&["ip"]),
+        test("on_tcx_behind_generic_xdp_of_others", || xdp::behind_another("tcx")).needs(&["ip"]),
+        test("on_clsact_behind_generic_xdp_of_others", || xdp::behind_another("clsact")).needs(&["ip"]),
         test("native_xdp_leaves_checksums_of_the_device_alone", || xdp::partial("xdp")).needs(&["ip"]),
         test("generic_xdp_leaves_checksums_of_the_device_alone", || xdp::partial("xdp-generic"))
             .needs(&["ip"]),
@@ -102,7 +104,7 @@ fn configuration(hook: Hook, arguments: &str) -> Configuration {
 
 /// The program as the command loads it, not attached.
 fn load(hook: Hook, arguments: &str) -> Echo {
-    Echo::load(&configuration(hook, arguments), None, true).unwrap()
+    Echo::load(&configuration(hook, arguments), false, true).unwrap()
 }
 
 /// How a program is run without a network.

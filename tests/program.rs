@@ -74,7 +74,7 @@ fn load<const WIRE: bool>(server: &Server<WIRE>) -> Echo {
             .chain(server.refused.iter().map(|&address| (address.into(), false)))
             .collect(),
     };
-    Echo::load(&configuration, None, true).unwrap()
+    Echo::load(&configuration, false, true).unwrap()
 }
 
 /// Runs `frame` and asserts the verdict, every byte of what it becomes, and all that was counted for it.

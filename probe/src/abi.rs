@@ -51,8 +51,6 @@ pub mod link {
     pub const ETHERNET: u32 = 1;
     /// Nothing: packets begin with their IP header, as those of tunnels do.
     pub const NONE: u32 = 2;
-    /// An Ethernet header that the packet may have lost on its way through generic XDP.
-    pub const ETHERNET_BEHIND_GENERIC_XDP: u32 = 3;
 }
 
 /// The values of [`setting::FRAGS`].

@@ -131,8 +131,9 @@ pub(crate) fn solicitation<H: Host, F: Frame>(
     if stored { Ok(()) } else { Err(UNWRITABLE) }
 }
 
-/// Remembers that somebody else has or wants `address`, if it is that of a virtual host.
-#[inline(always)]
+/// Remembers that somebody else has or wants `address`, if it is that of a virtual host. Four times in the program it
+/// would be too long.
+#[inline(never)]
 fn note_claim<H: Host>(host: &H, address: &Prefix) {
     if host.destination(address) & destination::VIRTUAL != 0 {
         host.claim(address);

@@ -214,8 +214,7 @@ impl<P: Place> Host for Hook<P> {
 
     #[inline(always)]
     fn link(&self) -> u32 {
-        // As it was mended.
-        if setting!(bpfecho_link) as u32 == link::NONE { link::NONE } else { link::ETHERNET }
+        setting!(bpfecho_link) as u32
     }
 
     #[inline(always)]
@@ -448,28 +447,39 @@ pub extern "C" fn bpfecho_lo(skb: *mut SkBuff) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tc/wire")]
 pub extern "C" fn bpfecho_wire(skb: *mut SkBuff) -> i32 {
-    if setting!(bpfecho_link) as u32 == link::ETHERNET_BEHIND_GENERIC_XDP {
+    if setting!(bpfecho_link) as u32 == link::ETHERNET && has_lost_link_layer(skb) {
         restore_link_layer(skb);
     }
     run::<true>(skb)
 }
 
-/// Gives the packet the link-layer header again that it has lost. A kernel that copies a packet for generic XDP (since
-/// Linux 6.9, kernel commit e6d5dbdd20aa) forgets how long that header is: netif_skb_check_for_xdp() in net/core/dev.c
-/// makes a new `sk_buff` with a `mac_len` of zero, so on this hook the packet begins with its network header.
+/// The lowest EtherType: below are lengths (IEEE 802.3), which the kernel knows by other numbers.
+const ETH_P_802_3_MIN: u16 = 0x600;
+
+/// Whether the packet begins with its network header, as it should not. A kernel that copies a packet for generic XDP
+/// (since Linux 6.9, kernel commit e6d5dbdd20aa) forgets how long the link-layer header is: netif_skb_check_for_xdp()
+/// in net/core/dev.c makes a new `sk_buff` with a `mac_len` of zero. Whose XDP program it was does not matter.
+#[inline(always)]
+fn has_lost_link_layer(skb: *mut SkBuff) -> bool {
+    let mut frame = Skb { skb };
+    let known = frame.ethertype();
+    let Some(ethernet) = frame.linear().take::<Ethernet>() else { return false };
+    known >= ETH_P_802_3_MIN && known != ethernet.ethertype.get()
+}
+
+/// Puts the link-layer header, which is still there, in front of the packet again. If that fails, the packet is not
+/// recognised.
 #[inline(always)]
 fn restore_link_layer(skb: *mut SkBuff) {
-    let Some(Room { ethernet, network, .. }) = room() else { return };
+    let Some(Room { ethernet, .. }) = room() else { return };
     let length = size_of::<Ethernet>() as u32;
-    // SAFETY: the kernel passes a valid `__sk_buff`, and the helpers read and write inside the two. If one fails, the
-    // packet is not recognised.
+    // SAFETY: the kernel passes a valid `__sk_buff`, and the helpers read and write inside `ethernet`.
     unsafe {
-        let lost = (&raw mut *ethernet).cast();
-        helper::skb_load_bytes_relative(skb, 0, lost, length, HEADER_START_MAC);
-        helper::skb_load_bytes(skb, 0, (&raw mut *network).cast(), length);
-        // The addresses, whose first bytes no IP header has by chance.
-        if ethernet.destination != network[..6] && helper::skb_change_head(skb, length, 0) == 0 {
-            helper::skb_store_bytes(skb, 0, lost, length, 0);
+        let header = (&raw mut *ethernet).cast();
+        if helper::skb_load_bytes_relative(skb, 0, header, length, HEADER_START_MAC) == 0
+            && helper::skb_change_head(skb, length, 0) == 0
+        {
+            helper::skb_store_bytes(skb, 0, header, length, 0);
         }
     }
 }

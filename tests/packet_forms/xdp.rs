@@ -169,6 +169,15 @@ pub(crate) fn over(hook: &str) {
     assert_eq!(line.server.end().count("passed on by XDP"), 0);
 }
 
+/// The whole table, behind generic XDP of somebody else, on whose way packets lose their link-layer header.
+pub(crate) fn behind_another(hook: &str) {
+    ethernet(1500);
+    let _other = Bpfecho::start("10.99.0.1 9 --ifname v0 --hook xdp-generic");
+    let mut line = Line::open(Hook::Wire, &format!("{SERVED} --hook {hook}"));
+    line.exchange_all(&forms(Hook::Wire, 1500));
+    exchange_partial(&mut line);
+}
+
 /// A checksum that is left to the device is that of nothing yet: XDP must not correct it.
 pub(crate) fn partial(hook: &str) {
     ethernet(1500);

@@ -2,7 +2,6 @@
 
 use loader::{
     LinkError, LoadError, Map, MapDefinition, MapError, Object, ParseError, Program, ProgramKind, Side,
-    XdpMode,
 };
 use probe::abi::{self, CounterPair, Counters, destination, frags, link, map, protocols, setting};
 
@@ -85,19 +84,14 @@ impl From<LoadError> for EchoError {
 }
 
 impl Echo {
-    /// Loads the program for one interface, and for `xdp`, if that is Ethernet, the one that goes in front of it. With `verbose` the log of
-    /// a program that the kernel rejects is complete.
+    /// Loads the program for one interface, and `with_xdp`, if that is Ethernet, the one that goes in front of it. With
+    /// `verbose` the log of a program that the kernel rejects is complete.
     ///
     /// # Errors
     ///
     /// [`EchoError`] with what the kernel refused; nothing is left in it then.
-    pub fn load(
-        configuration: &Configuration,
-        xdp: Option<XdpMode>,
-        verbose: bool,
-    ) -> Result<Self, EchoError> {
+    pub fn load(configuration: &Configuration, with_xdp: bool, verbose: bool) -> Result<Self, EchoError> {
         let object = Object::parse(PROBE)?;
-        let xdp = xdp.filter(|_| matches!(configuration.place, Place::Ethernet { .. }));
         let entries = |count: usize| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut maps = Vec::new();
         for name in map::ALL {
@@ -117,15 +111,17 @@ impl Echo {
         };
         let named: Vec<(&str, &Map)> = maps.iter().map(|(name, map)| (*name, map)).collect();
         let load = |program, kind| -> Result<Program, EchoError> {
-            Ok(object.link(program, &named, &settings(configuration, xdp, kind))?.load(kind, verbose)?)
+            Ok(object.link(program, &named, &settings(configuration, kind))?.load(kind, verbose)?)
         };
         let program = load(program, ProgramKind::SchedCls)?;
-        // A kernel before 5.18 does not know of packets in several buffers.
-        let load_xdp = |_| {
-            load(abi::XDP_PROGRAM, ProgramKind::XdpFrags)
-                .or_else(|_| load(abi::XDP_PROGRAM, ProgramKind::Xdp))
+        let xdp = match configuration.place {
+            // A kernel before 5.18 does not know of packets in several buffers.
+            Place::Ethernet { .. } if with_xdp => Some(
+                load(abi::XDP_PROGRAM, ProgramKind::XdpFrags)
+                    .or_else(|_| load(abi::XDP_PROGRAM, ProgramKind::Xdp))?,
+            ),
+            _ => None,
         };
-        let xdp = xdp.map(load_xdp).transpose()?;
         let endpoints = endpoints(configuration);
         describe([Some(&program), xdp.as_ref()].into_iter().flatten(), &endpoints)?;
         let counters = maps.into_iter().find(|(name, _)| *name == map::COUNTERS);
@@ -238,15 +234,10 @@ fn fill(maps: &[(&'static str, Map)], configuration: &Configuration) -> Result<(
 }
 
 /// The values of the program's settings. None is zero, as [`setting`] demands.
-fn settings(
-    configuration: &Configuration,
-    xdp: Option<XdpMode>,
-    kind: ProgramKind,
-) -> [(&'static str, u64); setting::ALL.len()] {
+fn settings(configuration: &Configuration, kind: ProgramKind) -> [(&'static str, u64); setting::ALL.len()] {
     let has_virtual = configuration.destinations.iter().any(|(_, value)| value & destination::VIRTUAL != 0);
     let neighbours = if has_virtual { protocols::NEIGHBOURS } else { 0 };
     let link = match configuration.place {
-        Place::Ethernet { .. } if xdp == Some(XdpMode::Generic) => link::ETHERNET_BEHIND_GENERIC_XDP,
         Place::Loopback | Place::Ethernet { .. } => link::ETHERNET,
         Place::Tunnel => link::NONE,
     };
@@ -275,15 +266,14 @@ mod tests {
         let mac = [2, 0, 0, 0, 0, 1];
         let values = |place, value| {
             let configuration = configuration(place, &[("10.9.0.0/16", value)], "7,2000-2999");
-            settings(&configuration, None, ProgramKind::SchedCls).map(|(_, value)| value)
+            settings(&configuration, ProgramKind::SchedCls).map(|(_, value)| value)
         };
         let value = u64::from_ne_bytes([2, 0, 0, 0, 0, 1, 1, 1]);
         assert_eq!(values(Place::Ethernet { mac }, 3), [7, 2999, 1500, 11, 1, value, 1]);
         assert_eq!(values(Place::Ethernet { mac }, 1)[3], 3);
         assert_eq!(values(Place::Tunnel, 1)[4], 2);
         let ethernet = configuration(Place::Ethernet { mac }, &[("10.9.0.0/16", 1)], "7");
-        assert_eq!(settings(&ethernet, Some(XdpMode::Native), ProgramKind::XdpFrags)[6].1, 2);
-        assert_eq!(settings(&ethernet, Some(XdpMode::Generic), ProgramKind::SchedCls)[4].1, 3);
+        assert_eq!(settings(&ethernet, ProgramKind::XdpFrags)[6].1, 2);
         assert!([Place::Tunnel, Place::Loopback].iter().all(|place| !values(*place, 1).contains(&0)));
     }
 }

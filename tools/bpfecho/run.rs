@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use loader::rtnetlink::{Interface, LinkKind, Monitor, Netlink, NetlinkError};
-use loader::{Errno, Side, XdpMode, tcx_programs};
+use loader::{Errno, Side, tcx_programs};
 use probe::abi::{COUNTERS, Counters};
 use serde_json::json;
 
@@ -154,10 +154,10 @@ pub fn run(request: &Request) -> Result<(), RunError> {
     let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index.0).collect();
     let hold = || ports::hold(&served, &request.ports, request.protocols, &indices);
     let _held = (!request.force).then(hold).transpose()?;
-    let xdp = request.plan.hook.xdp();
+    let with_xdp = request.plan.hook.xdp().is_some();
     let echoes: Vec<Echo> = configurations
         .iter()
-        .map(|configuration| load(voice, configuration, xdp))
+        .map(|configuration| load(voice, configuration, with_xdp))
         .collect::<Result<_, _>>()?;
     let plan = place_to_stay(voice, request.plan, &interfaces)?;
     if !plan.background {
@@ -278,8 +278,8 @@ fn explore(netlink: &mut Netlink, request: &Request) -> Result<Host, NetlinkErro
 
 /// Loads the programs for one interface and tries them out; for who wants to hear everything, with the log of one that
 /// is rejected.
-fn load(voice: Voice, configuration: &Configuration, xdp: Option<XdpMode>) -> Result<Echo, RunError> {
-    let result = Echo::load(configuration, xdp, voice.verbosity == Verbosity::Verbose);
+fn load(voice: Voice, configuration: &Configuration, with_xdp: bool) -> Result<Echo, RunError> {
+    let result = Echo::load(configuration, with_xdp, voice.verbosity == Verbosity::Verbose);
     if let Err(EchoError::Load(error)) = &result {
         voice.say_more(&format!("the verifier's log:\n{}\n(end of the log)", error.log()));
     }

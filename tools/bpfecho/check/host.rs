@@ -48,10 +48,10 @@ pub(super) fn capabilities(request: &Request) -> Finding {
 
 /// Loads the programs, and tries them.
 pub(super) fn programs(request: &Request, configurations: &[Configuration]) -> Vec<Finding> {
-    let xdp = request.plan.hook.xdp();
+    let with_xdp = request.plan.hook.xdp().is_some();
     let mut findings = Vec::new();
     for configuration in configurations {
-        let echo = match Echo::load(configuration, xdp, false) {
+        let echo = match Echo::load(configuration, with_xdp, false) {
             Ok(echo) => echo,
             Err(error) => return vec![Finding::fail("programs", error.to_string(), None)],
         };
@@ -131,7 +131,7 @@ fn try_hooks() -> Tried {
             destinations: vec![(Prefix::LOOPBACK[0], probe::abi::destination::ECHO)],
             sources: Vec::new(),
         };
-        let echo = Echo::load(&configuration, None, false).map_err(|error| error.to_string())?;
+        let echo = Echo::load(&configuration, false, false).map_err(|error| error.to_string())?;
         let attached = Attachment::new(LO, Side::Egress, echo.program(), false, |_| "bpfecho check".into());
         Ok(attached.and_then(Attachment::detach).err().map(|error| error.to_string()))
     };
