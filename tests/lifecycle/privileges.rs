@@ -12,7 +12,9 @@ pub(crate) fn given_up() {
     // What is attached by a link goes with its descriptor, but a filter has to be taken away.
     for (hook, needed) in [("tcx", 0), ("clsact", CAP_NET_ADMIN)] {
         let arguments = ["1122", "--hook", hook];
-        for mut command in [ordinary.command(&["bpf", "net_admin"]), command("")] {
+        // Who may decide it, as root may, lets no program have any again.
+        for (mut command, bounds) in [(ordinary.command(&["bpf", "net_admin"]), None), (command(""), Some(0))]
+        {
             let bpfecho = Bpfecho::spawn(command.args(arguments));
             let status = std::fs::read_to_string(format!("/proc/{}/status", bpfecho.pid())).unwrap();
             let field = |name: &str| {
@@ -20,6 +22,7 @@ pub(crate) fn given_up() {
                 u64::from_str_radix(line.unwrap(), 16).unwrap()
             };
             assert_eq!(["CapInh", "CapAmb", "CapPrm", "CapEff"].map(field), [0, 0, needed, needed], "{hook}");
+            assert!(bounds.is_none_or(|bounds| field("CapBnd") == bounds), "{hook}");
             assert_eq!(field("NoNewPrivs"), 1);
             exchange("127.0.0.1:1122");
             let end = bpfecho.end();

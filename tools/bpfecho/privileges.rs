@@ -23,6 +23,7 @@ pub fn give_up(net_admin: bool, readable: impl Fn() -> bool) -> Result<(), Errno
     let held = sys::capabilities()?;
     let kept = if net_admin { held & CAP_NET_ADMIN } else { 0 };
     sys::no_new_privileges()?;
+    sys::empty_bounding_set();
     let for_reading = held & (CAP_BPF | CAP_SYS_ADMIN);
     // Without the one of the two that is not needed, if both are there.
     for kept in [kept, kept | for_reading & CAP_BPF, kept | for_reading] {

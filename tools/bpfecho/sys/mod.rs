@@ -24,7 +24,9 @@ use loader::Errno;
 pub use bpffs::{is_bpffs, mount_bpffs};
 pub use network::{Offload, enter_new_network, has_offload, kernel};
 pub use ports::{Protocol, allow_more_descriptors, hold_port};
-pub use privileges::{capabilities, drop_capabilities, no_new_privileges, set_effective_capabilities};
+pub use privileges::{
+    capabilities, drop_capabilities, empty_bounding_set, no_new_privileges, set_effective_capabilities,
+};
 pub use process::{Process, boot_time_ns, peer_process, utc};
 pub use signals::EndSignals;
 

@@ -56,6 +56,15 @@ pub fn drop_capabilities(kept: u64) -> Result<(), Errno> {
     set([part(kept as u32), part((kept >> 32) as u32)])
 }
 
+/// Has no program that is executed later get capabilities from its file, as far as this thread may decide that: it takes
+/// CAP_SETPCAP.
+pub fn empty_bounding_set() {
+    for capability in 0..u64::BITS {
+        // SAFETY: plain numbers.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
+    }
+}
+
 fn get() -> Result<[Data; 2], Errno> {
     let mut header = Header { version: VERSION_3, pid: 0 };
     let mut data = [Data::default(); 2];
