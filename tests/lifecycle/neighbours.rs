@@ -81,10 +81,14 @@ pub(crate) fn places() {
         assert!(bpfecho.end().status.success());
         assert_eq!(order(), [a, b]);
     }
-    // Whoever takes over has the place.
+    // Whoever takes over has the place, unless another is asked for.
     run(&format!("1122 --background --after {a}"));
     run("1122 --background");
     assert_eq!(place_of_ours(), 1);
+    for (arguments, place) in [(format!("--after {b}"), 2), ("--before all".into(), 0)] {
+        run(&format!("1122 --background {arguments}"));
+        assert_eq!(place_of_ours(), place, "{arguments}");
+    }
     run("--stop");
     assert_eq!(order(), [a, b]);
     let gone = foreign(NEXT).id();

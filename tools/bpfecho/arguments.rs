@@ -12,7 +12,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use argh::{ArgsInfo, EarlyExit, FromArgs};
-use loader::Position;
 
 use crate::attach::Plan;
 use crate::attach::hook::{Hook, Neighbour};
@@ -342,9 +341,9 @@ impl Arguments {
     fn plan(&self) -> Result<Plan, String> {
         let position = match (self.before, self.after) {
             (Some(_), Some(_)) => return Err("--before and --after contradict each other".into()),
-            (Some(neighbour), None) => neighbour.before(),
-            (None, Some(neighbour)) => neighbour.after(),
-            (None, None) => Position::First,
+            (Some(neighbour), None) => Some(neighbour.before()),
+            (None, Some(neighbour)) => Some(neighbour.after()),
+            (None, None) => None,
         };
         if self.hook == Hook::Clsact && (self.before.is_some() || self.after.is_some()) {
             return Err("--before and --after are for tcx, not for clsact".into());

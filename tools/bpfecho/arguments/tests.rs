@@ -1,3 +1,5 @@
+use loader::Position;
+
 use super::*;
 
 fn echo(line: &str) -> Request {
@@ -151,16 +153,13 @@ fn contradictions_and_nonsense_are_named() {
 fn hooks_and_places() {
     let plan = |hook, position| Plan { hook, position, background: false };
     for (line, expected) in [
-        ("", plan(Hook::Auto, Position::First)),
-        ("--hook tcx --after all", plan(Hook::Tcx, Position::Last)),
-        ("--before all", plan(Hook::Auto, Position::First)),
-        ("--before 17", plan(Hook::Auto, Position::Before(17))),
-        ("--hook xdp --after 17", plan(Hook::Xdp, Position::After(17))),
-        ("--hook clsact", plan(Hook::Clsact, Position::First)),
-        (
-            "--hook xdp-generic --background",
-            Plan { background: true, ..plan(Hook::XdpGeneric, Position::First) },
-        ),
+        ("", plan(Hook::Auto, None)),
+        ("--hook tcx --after all", plan(Hook::Tcx, Some(Position::Last))),
+        ("--before all", plan(Hook::Auto, Some(Position::First))),
+        ("--before 17", plan(Hook::Auto, Some(Position::Before(17)))),
+        ("--hook xdp --after 17", plan(Hook::Xdp, Some(Position::After(17)))),
+        ("--hook clsact", plan(Hook::Clsact, None)),
+        ("--hook xdp-generic --background", Plan { background: true, ..plan(Hook::XdpGeneric, None) }),
     ] {
         assert_eq!(echo(line).plan, expected, "{line}");
     }

@@ -11,7 +11,7 @@ pub mod traps;
 use std::fmt;
 
 use loader::rtnetlink::{Attachment, Interface, Netlink, NetlinkError, XdpAttachment};
-use loader::{BpfLink, BpfLinkError, Errno, IfIndex, Position, Program, ProgramError, Side, XdpMode};
+use loader::{BpfLink, BpfLinkError, Errno, Position, Program, ProgramError, Side, XdpMode};
 
 use crate::echo::Echo;
 use endpoints::filter_name;
@@ -24,8 +24,8 @@ use pins::PinError;
 pub struct Plan {
     /// By which hook.
     pub hook: Hook,
-    /// Where among other programs on tcx.
-    pub position: Position,
+    /// Where among other programs on tcx; where the one before was, or else before all, if that is not said.
+    pub position: Option<Position>,
     /// Whether they are to stay when this process ends.
     pub background: bool,
 }
@@ -33,9 +33,7 @@ pub struct Plan {
 /// The programs of one run on one interface. Detached on drop.
 #[derive(Debug)]
 pub struct Attached {
-    /// The interface.
-    pub interface: IfIndex,
-    /// In front of `tc`, so that it goes first.
+    /// In front of `tc`.
     xdp: Option<(XdpMode, Xdp)>,
     tc: Tc,
 }
@@ -155,40 +153,14 @@ pub fn attach(
     plan: Plan,
     mut leftovers: Vec<Found>,
 ) -> Result<Attached, AttachError> {
-    let tcx = |place: &Place| match place {
-        Place::Tcx { side, link } if *side == echo.side() && plan.hook != Hook::Clsact => *link,
-        _ => None,
-    };
-    let tc = match take_link(&mut leftovers, tcx) {
-        // The place among other programs is kept.
-        Some(link) => Tc::Tcx(echo.side(), replace(link, echo.program())?),
-        None => attach_tc(interface, echo, plan.hook, plan.position, &leftovers)?,
-    };
+    let tc = attach_tc(interface, echo, plan, &mut leftovers)?;
     let xdp = match (plan.hook.xdp(), echo.xdp()) {
         (Some(mode), Some(program)) => {
-            let same_mode = |place: &Place| match place {
-                Place::Xdp { mode: its, link } if *its == mode => *link,
-                _ => None,
-            };
-            Some((
-                mode,
-                match take_link(&mut leftovers, same_mode) {
-                    Some(link) => Xdp::Link(replace(link, program)?),
-                    None => {
-                        // There is room for one program in one mode, and the other hook echoes meanwhile.
-                        for found in
-                            leftovers.extract_if(.., |found| matches!(found.place, Place::Xdp { .. }))
-                        {
-                            inventory::remove(netlink, &found)?;
-                        }
-                        attach_xdp(interface, program, mode)?
-                    }
-                },
-            ))
+            Some((mode, attach_xdp(netlink, interface, program, mode, &mut leftovers)?))
         }
         _ => None,
     };
-    let attached = Attached { interface: interface.index, xdp, tc };
+    let attached = Attached { xdp, tc };
     for found in leftovers {
         inventory::remove(netlink, &found)?;
     }
@@ -210,19 +182,30 @@ fn replace(link: u32, program: &Program) -> Result<BpfLink, AttachError> {
     Ok(link)
 }
 
+/// Attaches the program of traffic control, in the link of one of `leftovers`, if it has one and no other place is
+/// asked for.
 fn attach_tc(
     interface: &Interface,
     echo: &Echo,
-    hook: Hook,
-    position: Position,
-    leftovers: &[Found],
+    plan: Plan,
+    leftovers: &mut Vec<Found>,
 ) -> Result<Tc, AttachError> {
     let side = echo.side();
-    if hook != Hook::Clsact {
+    if plan.hook != Hook::Clsact {
+        let same_side = |place: &Place| match place {
+            Place::Tcx { side: its, link } if *its == side && plan.position.is_none() => *link,
+            _ => None,
+        };
+        if let Some(link) = take_link(leftovers, same_side) {
+            return Ok(Tc::Tcx(side, replace(link, echo.program())?));
+        }
+        let position = plan.position.unwrap_or(Position::First);
         match BpfLink::tcx(echo.program(), interface.index, side, position) {
             Ok(link) => return Ok(Tc::Tcx(side, link)),
-            Err(error) if hook == Hook::Tcx || error.errno() != Errno::EINVAL => return Err(error.into()),
-            Err(error) if position != Position::First => return Err(AttachError::NoPosition(error)),
+            Err(error) if plan.hook == Hook::Tcx || error.errno() != Errno::EINVAL => {
+                return Err(error.into());
+            }
+            Err(error) if plan.position.is_some() => return Err(AttachError::NoPosition(error)),
             Err(_) => {}
         }
     }
@@ -231,8 +214,26 @@ fn attach_tc(
     Ok(Tc::Clsact(side, Attachment::new(interface.index, side, echo.program(), inherit, name)?))
 }
 
-/// Attaches by a link, or without one, if the kernel has no such links. The text of an error comes that way, too.
-fn attach_xdp(interface: &Interface, program: &Program, mode: XdpMode) -> Result<Xdp, AttachError> {
+/// Attaches the program of XDP: in the link of one of `leftovers`, if that is in the same mode; by a link of its own; or
+/// without one, if the kernel has no such links. The text of an error comes that way, too.
+fn attach_xdp(
+    netlink: &mut Netlink,
+    interface: &Interface,
+    program: &Program,
+    mode: XdpMode,
+    leftovers: &mut Vec<Found>,
+) -> Result<Xdp, AttachError> {
+    let same_mode = |place: &Place| match place {
+        Place::Xdp { mode: its, link } if *its == mode => *link,
+        _ => None,
+    };
+    if let Some(link) = take_link(leftovers, same_mode) {
+        return Ok(Xdp::Link(replace(link, program)?));
+    }
+    // There is room for one program in one mode, and traffic control echoes meanwhile.
+    for found in leftovers.extract_if(.., |found| matches!(found.place, Place::Xdp { .. })) {
+        inventory::remove(netlink, &found)?;
+    }
     match BpfLink::xdp(program, interface.index, mode) {
         Ok(link) => Ok(Xdp::Link(link)),
         Err(error) if matches!(error.errno(), Errno::EBUSY | Errno::EEXIST) => Err(AttachError::XdpInUse {
