@@ -164,17 +164,17 @@ pub fn run(request: &Request) -> Result<(), RunError> {
         announce(&mut keeper, &echoes)?;
     }
 
-    let mut attachments = Vec::new();
-    let mut multicasts = Vec::new();
-    for ((interface, configuration), echo) in interfaces.iter().zip(&configurations).zip(&echoes) {
-        let mut leftovers = inventory::take(&mut netlink, std::slice::from_ref(interface))?.found;
-        leftovers
-            .retain(|found| found.process.is_none() && found.endpoints.as_deref() == Some(echo.endpoints()));
-        attachments.push(attach(&mut netlink, interface, echo, plan, leftovers)?);
-        if multicast::is_needed(configuration.place, &request.virtual_hosts) {
-            multicasts.extend(receive_multicast(voice, interface));
-        }
-    }
+    let attachments = interfaces
+        .iter()
+        .zip(&echoes)
+        .map(|(interface, echo)| take_over(&mut netlink, interface, echo, plan))
+        .collect::<Result<Vec<_>, _>>()?;
+    let multicasts: Vec<AllMulticast> = interfaces
+        .iter()
+        .zip(&configurations)
+        .filter(|(_, configuration)| multicast::is_needed(configuration.place, &request.virtual_hosts))
+        .filter_map(|(interface, _)| receive_multicast(voice, interface))
+        .collect();
     warn(request, &interfaces);
     let programs = attachments
         .iter()
@@ -182,13 +182,7 @@ pub fn run(request: &Request) -> Result<(), RunError> {
         .map(|(attached, echo)| attached.programs(echo))
         .collect::<Result<Vec<_>, _>>()?;
     if plan.background {
-        if let Err(error) = attachments.iter().try_for_each(Attached::pin) {
-            // All or none.
-            attachments.iter().try_for_each(Attached::unpin)?;
-            return Err(error.into());
-        }
-        attachments.into_iter().for_each(Attached::leave);
-        multicasts.into_iter().for_each(AllMulticast::leave);
+        leave(attachments, multicasts)?;
         tell(request, &interfaces, &programs);
         return Ok(());
     }
@@ -213,6 +207,29 @@ pub fn run(request: &Request) -> Result<(), RunError> {
     voice.event("summary", &report::summary(&counters), json!({ "counters": json::counters(&counters) }));
     end?;
     Ok(detached.into_iter().collect::<Result<(), _>>()?)
+}
+
+/// Attaches the programs of `echo` in the place of those that echo the same on `interface` and that no process keeps.
+fn take_over(
+    netlink: &mut Netlink,
+    interface: &Interface,
+    echo: &Echo,
+    plan: Plan,
+) -> Result<Attached, RunError> {
+    let mut leftovers = inventory::take(netlink, std::slice::from_ref(interface))?.found;
+    leftovers.retain(|found| found.process.is_none() && found.endpoints.as_deref() == Some(echo.endpoints()));
+    Ok(attach(netlink, interface, echo, plan, leftovers)?)
+}
+
+/// Has all stay when this process ends, or nothing.
+fn leave(attachments: Vec<Attached>, multicasts: Vec<AllMulticast>) -> Result<(), AttachError> {
+    if let Err(error) = attachments.iter().try_for_each(Attached::pin) {
+        attachments.iter().try_for_each(Attached::unpin)?;
+        return Err(error);
+    }
+    attachments.into_iter().for_each(Attached::leave);
+    multicasts.into_iter().for_each(AllMulticast::leave);
+    Ok(())
 }
 
 /// The interfaces that `request` names, in this order. If it waits for those that are not there yet, `None` if a signal
