@@ -10,18 +10,20 @@ use core::marker::PhantomData;
 use object::elf;
 
 use crate::instruction::Instruction;
+use crate::lines::ProgramLines;
 use crate::map::Map;
 use crate::object::{Function, INSTRUCTION_LIMIT, Object, Place, Relocation, Symbol};
 
 /// A program that is ready to be loaded.
 ///
-/// The maps it uses are numbers in its instructions, so it can not outlive them.
+/// The maps it uses are numbers in its instructions, so it can not outlive them, nor the object's bytes.
 #[derive(Debug, Clone)]
-pub struct LinkedProgram<'maps> {
+pub struct LinkedProgram<'a> {
     name: String,
     license: CString,
     instructions: Vec<Instruction>,
-    maps: PhantomData<&'maps Map>,
+    lines: Option<ProgramLines<'a>>,
+    maps: PhantomData<&'a Map>,
 }
 
 impl LinkedProgram<'_> {
@@ -39,9 +41,14 @@ impl LinkedProgram<'_> {
     pub fn instructions(&self) -> &[Instruction] {
         &self.instructions
     }
+
+    /// The source lines of the instructions.
+    pub(crate) fn lines(&self) -> Option<&ProgramLines<'_>> {
+        self.lines.as_ref()
+    }
 }
 
-impl Object<'_> {
+impl<'data> Object<'data> {
     /// Links the program `program`.
     ///
     /// `maps` gives the maps that the program refers to, by the names of their symbols. `constants` gives
@@ -51,24 +58,30 @@ impl Object<'_> {
     /// # Errors
     ///
     /// See [`LinkError`].
-    pub fn link<'maps>(
+    pub fn link<'a>(
         &self,
         program: &str,
-        maps: &[(&str, &'maps Map)],
+        maps: &[(&str, &'a Map)],
         constants: &[(&str, u64)],
-    ) -> Result<LinkedProgram<'maps>, LinkError> {
+    ) -> Result<LinkedProgram<'a>, LinkError>
+    where
+        'data: 'a,
+    {
         let map_fd =
             |wanted: &str| maps.iter().find(|(name, _)| *name == wanted).map(|(_, map)| map.fd().as_raw());
         self.link_to_fds(program, &map_fd, constants)
     }
 
     /// [`link`](Self::link) with a lookup of the maps' fds.
-    pub(crate) fn link_to_fds<'maps>(
+    pub(crate) fn link_to_fds<'a>(
         &self,
         program: &str,
         map_fd: &dyn Fn(&str) -> Option<i32>,
         constants: &[(&str, u64)],
-    ) -> Result<LinkedProgram<'maps>, LinkError> {
+    ) -> Result<LinkedProgram<'a>, LinkError>
+    where
+        'data: 'a,
+    {
         let entry = self
             .functions
             .iter()
@@ -83,11 +96,16 @@ impl Object<'_> {
             linker.copy(function, start, &mut instructions)?;
             next += 1;
         }
+        let placed = linker.placed.iter().filter_map(|&(index, start)| {
+            let function = self.functions.get(index)?;
+            Some((self.code.get(function.section)?.name, function, start))
+        });
         Ok(LinkedProgram {
             name: program.to_owned(),
             // `read_license` ends the string at its first NUL.
             license: CString::new(self.license()).unwrap_or_default(),
             instructions,
+            lines: self.lines.as_ref().map(|lines| lines.of_program(placed)),
             maps: PhantomData,
         })
     }

@@ -1,8 +1,8 @@
 //! Parsing of BPF ELF objects: code, symbols, relocations, legacy map definitions, license.
 //!
 //! Pure and total: any bytes give an [`Object`] or a [`ParseError`], never a panic, and memory stays within
-//! a small multiple of the input. Debug information, BTF and everything else that neither is code nor
-//! describes a map is skipped unread.
+//! a small multiple of the input. Of BTF only the source lines are read; debug information and everything else
+//! that neither is code nor describes a map is skipped unread.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -14,6 +14,7 @@ use object::read::elf::{FileHeader, Rel, SectionHeader, SectionTable, Sym, Symbo
 use object::{NativeEndian, SectionIndex};
 
 use crate::instruction::Instruction;
+use crate::lines::ObjectLines;
 use crate::parse_error::ParseError;
 
 /// Instructions in one object, and after linking in one program. It is the verifier's own limit for
@@ -54,6 +55,7 @@ pub struct Object<'data> {
     pub(crate) functions: Vec<Function<'data>>,
     maps: Vec<MapDefinition>,
     license: &'data str,
+    pub(crate) lines: Option<ObjectLines<'data>>,
 }
 
 /// An executable section.
@@ -147,7 +149,8 @@ impl<'data> Object<'data> {
             Some((_, section)) => read_license(section.data(ENDIAN, bytes)?)?,
             None => "",
         };
-        Ok(Self { code, symbols, functions, maps, license })
+        let lines = read_lines(&sections, bytes);
+        Ok(Self { code, symbols, functions, maps, license, lines })
     }
 
     /// The maps of the legacy `maps` section in the order of that section.
@@ -209,6 +212,12 @@ fn find_section<'data>(
         }
     }
     Ok(None)
+}
+
+/// The source lines, if they are there and understood.
+fn read_lines<'data>(sections: &Sections<'data>, bytes: &'data [u8]) -> Option<ObjectLines<'data>> {
+    let data = |name| find_section(sections, name).ok()??.1.data(ENDIAN, bytes).ok();
+    ObjectLines::read(data(".BTF")?, data(".BTF.ext")?)
 }
 
 /// All executable sections with anything in them. clang leaves an empty `.text` in every object.

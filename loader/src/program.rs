@@ -120,14 +120,16 @@ impl LinkedProgram<'_> {
             instructions: self.instructions(),
             license: self.license(),
             name: kernel_name(self.name()),
+            lines: None,
         };
         let level = if verbose_log { 2 } else { 1 };
-        // The first attempt goes without a log: writing one takes longer than the rest of the verifier.
+        // The first attempt goes without a log: writing one takes longer than the rest of the verifier. And without
+        // source lines, which only a log has.
         let (errno, log) = match retry_with_memlock(|| sys::load_program(&image, None)) {
             Ok(fd) => return Ok(self.loaded(fd)),
             // Not a matter of the program.
             Err(Errno::EPERM) => (Errno::EPERM, String::new()),
-            Err(_) => match load_for_log(&image, level) {
+            Err(_) => match self.load_for_log(&image, level) {
                 Ok(fd) => return Ok(self.loaded(fd)),
                 Err(failure) => failure,
             },
@@ -137,13 +139,29 @@ impl LinkedProgram<'_> {
         Err(LoadError { program: self.name().into(), errno, log, hint })
     }
 
+    /// Loads with a log, with source lines in it if possible; gives the log when that fails.
+    fn load_for_log(&self, image: &ProgramImage<'_>, level: u32) -> Result<Fd, (Errno, String)> {
+        if let Some(lines) = self.lines()
+            && let Ok(btf) = sys::load_btf(lines.btf)
+        {
+            let image = ProgramImage { lines: Some((&btf, &lines.records)), ..*image };
+            match load_with_log(&image, level) {
+                // Kernels before 5.0 do not know of lines and say nothing; others say why they refuse these
+                // (check_btf_line() in kernel/bpf/verifier.c).
+                Err((_, log)) if reason(&log).is_none_or(|reason| reason.contains("line_info")) => {}
+                result => return result,
+            }
+        }
+        load_with_log(image, level)
+    }
+
     fn loaded(&self, fd: Fd) -> Program {
         Program { fd, name: self.name().into() }
     }
 }
 
 /// Loads with a log that grows until it holds everything; gives the log when that fails.
-fn load_for_log(image: &ProgramImage<'_>, level: u32) -> Result<Fd, (Errno, String)> {
+fn load_with_log(image: &ProgramImage<'_>, level: u32) -> Result<Fd, (Errno, String)> {
     let (mut size, limit) = LOG_SIZES;
     loop {
         let mut buffer = vec![0; size];
@@ -156,6 +174,21 @@ fn load_for_log(image: &ProgramImage<'_>, level: u32) -> Result<Fd, (Errno, Stri
             }
         }
     }
+}
+
+/// The last line of a log that is about the program and not about the verifier's work.
+fn reason(log: &str) -> Option<&str> {
+    let is_statistics = |line: &&str| {
+        ["processed ", "verification time ", "stack depth ", "mark_precise:"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_statistics(line))
+}
+
+/// The source line that a log was at last: text, from 6.9 on with file and number.
+fn source_line(log: &str) -> Option<&str> {
+    log.lines().rev().find_map(|line| line.strip_prefix("; "))
 }
 
 impl Program {
@@ -297,23 +330,16 @@ impl LoadError {
     pub fn log(&self) -> &str {
         &self.log
     }
-
-    /// The last line of the log that is about the program and not about the verifier's work.
-    fn reason(&self) -> Option<&str> {
-        let is_statistics = |line: &&str| {
-            ["processed ", "verification time ", "stack depth ", "mark_precise:"]
-                .iter()
-                .any(|start| line.starts_with(start))
-        };
-        self.log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_statistics(line))
-    }
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "program {:?}: loading it: {}", self.program, self.errno)?;
-        if let Some(reason) = self.reason() {
+        if let Some(reason) = reason(&self.log) {
             write!(formatter, ": {reason}")?;
+        }
+        if let Some(line) = source_line(&self.log) {
+            write!(formatter, " ({line})")?;
         }
         write_hint(formatter, self.hint.as_deref())
     }
@@ -363,6 +389,9 @@ mod tests {
                    max_states_per_insn 0\n\n";
         let error = LoadError { program: "echo".into(), errno: Errno::EACCES, log: log.into(), hint: None };
         assert_eq!(error.to_string(), "program \"echo\": loading it: EACCES: R0 !read_ok");
+        let error = LoadError { log: std::format!("; one();\n; two(); @ echo.rs:2\n{log}"), ..error };
+        let expected = "program \"echo\": loading it: EACCES: R0 !read_ok (two(); @ echo.rs:2)";
+        assert_eq!(error.to_string(), expected);
         let error = LoadError { log: "".into(), hint: Some("why".into()), ..error };
         assert_eq!(error.to_string(), "program \"echo\": loading it: EACCES: why");
     }

@@ -3,6 +3,7 @@
 mod harness;
 mod objects;
 
+use std::error::Error;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,17 +12,17 @@ use loader::rtnetlink::{
     Action, Attachment, Clsact, Filter, FilterInfo, InterfaceAddress, LinkKind, Netlink, NetlinkError,
     filters, remove, remove_leftover,
 };
-use loader::{Errno, Map, MapDefinition, MapError, Object, Program, ProgramKind, TestInput};
+use loader::{Errno, LoadError, Map, MapDefinition, MapError, Object, Program, ProgramKind, TestInput};
 use loader::{IfIndex, Side};
 
-use objects::{Builder, R_BPF_64_64, call, exit, instruction, load_64, mov};
+use objects::{Builder, Line, R_BPF_64_64, call, exit, instruction, load_64, mov};
 
 const SIDES: [Side; 2] = [Side::Ingress, Side::Egress];
 
 fn main() {
     harness::run(harness::tests! {
         array_map per_cpu_map hash_map lru_hash_map trie refused_maps linked_map_and_constant subprogram test_run
-        checksum_complete verifier_rejection interfaces addresses_and_gateways all_multicast
+        checksum_complete verifier_rejection source_lines interfaces addresses_and_gateways all_multicast
         attach_and_detach_both_sides drop_detaches foreign_filters_survive
         attaching_next_to_priority_one clsact_in_use_stays clsact_of_others_stays
         qdisc_removed_by_others filter_replaced_by_others ingress_qdisc_in_the_way failed_attach_leaves_nothing
@@ -229,6 +230,39 @@ fn verifier_rejection() -> Outcome {
     assert!(error.log().contains("processed 1 insns"), "{}", error.log());
     let verbose = linked.load(ProgramKind::SchedCls, true).expect_err("r0 is not set");
     assert!(verbose.log().len() >= error.log().len());
+    Ok(())
+}
+
+/// In the log of a rejection, unless the kernel refuses the lines.
+fn source_lines() -> Outcome {
+    // r0 = r2, which is not set.
+    let code = [mov(0), call(2), mov(1), exit(), mov(2), instruction(0xbf, 0, 2, 0, 0), exit()];
+    let own = [(0, "echo.rs", "let echo = called();", 7), (4, "echo.rs", "fn called() {", 20)];
+    let inner = (5, "called.rs", "answer = question;", 21);
+    let rejection = |lines: Option<&[Line]>| -> Result<LoadError, Box<dyn Error>> {
+        let mut builder = Builder::new();
+        let section = builder.code("tc", &code);
+        builder.function("echo", section, 0, 4, true);
+        builder.function("called", section, 4, 3, false);
+        if let Some(lines) = lines {
+            builder.lines(&[("tc", lines)], 16);
+        }
+        let bytes = builder.bytes();
+        let linked = Object::parse(&bytes)?.link("echo", &[], &[])?;
+        Ok(linked.load(ProgramKind::SchedCls, false).expect_err("r2 is not set"))
+    };
+    let without = rejection(None)?;
+    assert_eq!(without.to_string(), "program \"echo\": loading it: EACCES: R2 !read_ok");
+
+    let with = rejection(Some(&[own[0], own[1], inner]))?;
+    let log = with.log();
+    assert!(log.contains("\n; answer = question;"), "{log}");
+    let place = if log.contains(" @ ") { " @ called.rs:21" } else { "" };
+    assert_eq!(with.to_string(), format!("{without} (answer = question;{place})"));
+
+    // The first instruction of the function that is called has none.
+    let refused = rejection(Some(&[own[0], inner]))?;
+    assert_eq!(refused, without);
     Ok(())
 }
 

@@ -75,10 +75,20 @@ pub(super) struct ProgramLoad {
     pub(super) prog_name: [u8; 16],
     pub(super) prog_ifindex: u32,
     pub(super) expected_attach_type: u32,
+    pub(super) prog_btf_fd: u32,
+    pub(super) func_info_rec_size: u32,
+    pub(super) func_info: u64,
+    pub(super) func_info_cnt: u32,
+    pub(super) line_info_rec_size: u32,
+    pub(super) line_info: u64,
+    pub(super) line_info_cnt: u32,
+    pub(super) attach_btf_id: u32,
 }
-attribute!(ProgramLoad, 5, 72, {
+attribute!(ProgramLoad, 5, 112, {
     prog_type @ 0, insn_cnt @ 4, insns @ 8, license @ 16, log_level @ 24, log_size @ 28, log_buf @ 32,
     kern_version @ 40, prog_flags @ 44, prog_name @ 48, prog_ifindex @ 64, expected_attach_type @ 68,
+    prog_btf_fd @ 72, func_info_rec_size @ 76, func_info @ 80, func_info_cnt @ 88, line_info_rec_size @ 92,
+    line_info @ 96, line_info_cnt @ 104, attach_btf_id @ 108,
 });
 
 /// BPF_OBJ_PIN and BPF_OBJ_GET.
@@ -167,6 +177,17 @@ attribute!(ProgramQuery, 16, 64, {
     target_ifindex @ 0, attach_type @ 4, query_flags @ 8, attach_flags @ 12, prog_ids @ 16, count @ 24,
     padding @ 28, prog_attach_flags @ 32, link_ids @ 40, link_attach_flags @ 48, revision @ 56,
 });
+
+/// BPF_BTF_LOAD.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct BtfLoad {
+    pub(super) btf: u64,
+    pub(super) btf_log_buf: u64,
+    pub(super) btf_size: u32,
+    pub(super) btf_log_size: u32,
+}
+attribute!(BtfLoad, 18, 24, { btf @ 0, btf_log_buf @ 8, btf_size @ 16, btf_log_size @ 20 });
 
 /// BPF_LINK_CREATE of XDP, and of tcx, which alone has a relative.
 #[repr(C)]

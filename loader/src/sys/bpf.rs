@@ -6,12 +6,13 @@ use core::ffi::CStr;
 use core::mem::size_of;
 
 use super::attr::{
-    Attribute, ById, Information, LinkById, LinkCreate, LinkDetach, LinkInfo, LinkNext, LinkUpdate, MapById,
-    MapCreate, MapInfo, MapLookup, MapUpdate, ObjectGet, ObjectInfo, ObjectPin, ProgramBindMap, ProgramById,
-    ProgramInfo, ProgramLoad, ProgramQuery, ProgramTestRun,
+    Attribute, BtfLoad, ById, Information, LinkById, LinkCreate, LinkDetach, LinkInfo, LinkNext, LinkUpdate,
+    MapById, MapCreate, MapInfo, MapLookup, MapUpdate, ObjectGet, ObjectInfo, ObjectPin, ProgramBindMap,
+    ProgramById, ProgramInfo, ProgramLoad, ProgramQuery, ProgramTestRun,
 };
 use super::{Errno, Fd};
 use crate::instruction::Instruction;
+use crate::lines::LineRecord;
 
 /// BPF_PROG_LOAD gives EAGAIN when a signal interrupts the verifier (kernel commit c3494801cd17); libbpf
 /// retries as often.
@@ -137,7 +138,15 @@ pub(crate) fn create_map(shape: &MapShape, name: [u8; 16]) -> Result<BpfMap, Err
     Ok(BpfMap { fd, key_size, transfer_size: shape.transfer_size })
 }
 
+/// BPF_BTF_LOAD (4.18+).
+pub(crate) fn load_btf(btf: &[u8]) -> Result<Fd, Errno> {
+    let mut attribute = BtfLoad { btf: address(btf), btf_size: length(btf)?, ..BtfLoad::default() };
+    // SAFETY: the kernel reads `btf_size` bytes, the length of the slice.
+    unsafe { call(&mut attribute) }.map(Fd::from_kernel)
+}
+
 /// What BPF_PROG_LOAD loads.
+#[derive(Clone, Copy)]
 pub(crate) struct ProgramImage<'a> {
     pub(crate) kind: u32,
     /// `BPF_F_*` of BPF_PROG_LOAD.
@@ -145,6 +154,8 @@ pub(crate) struct ProgramImage<'a> {
     pub(crate) instructions: &'a [Instruction],
     pub(crate) license: &'a CStr,
     pub(crate) name: [u8; 16],
+    /// Source lines, and the BTF with what they refer to (5.0+).
+    pub(crate) lines: Option<(&'a Fd, &'a [LineRecord])>,
 }
 
 /// BPF_PROG_LOAD. `log` is a verifier log level other than 0 and a buffer that gets a NUL-terminated text.
@@ -158,6 +169,12 @@ pub(crate) fn load_program(image: &ProgramImage<'_>, log: Option<(u32, &mut [u8]
         prog_name: image.name,
         ..ProgramLoad::default()
     };
+    if let Some((btf, records)) = image.lines {
+        attribute.prog_btf_fd = descriptor(btf);
+        attribute.line_info_rec_size = LineRecord::SIZE as u32;
+        attribute.line_info = records.as_ptr() as u64;
+        attribute.line_info_cnt = u32::try_from(records.len()).map_err(|_| Errno::E2BIG)?;
+    }
     if let Some((level, buffer)) = log {
         attribute.log_level = level;
         attribute.log_size = length(buffer)?;
@@ -165,8 +182,8 @@ pub(crate) fn load_program(image: &ProgramImage<'_>, log: Option<(u32, &mut [u8]
     }
     let mut attempt = 1;
     loop {
-        // SAFETY: the kernel reads `insn_cnt` instructions of 8 bytes and a NUL-terminated license and
-        // writes at most `log_size` bytes; all three outlive the call.
+        // SAFETY: the kernel reads `insn_cnt` instructions of 8 bytes, a NUL-terminated license and `line_info_cnt`
+        // records of their size, and writes at most `log_size` bytes; all four outlive the call.
         match unsafe { call(&mut attribute) } {
             Err(Errno::EAGAIN) if attempt < LOAD_ATTEMPTS => attempt += 1,
             result => return result.map(Fd::from_kernel),

@@ -12,8 +12,7 @@ use crate::{Instruction, LinkError, LinkedProgram, Object};
 const FD: i32 = 7;
 
 fn link(builder: &Builder, constants: &[(&str, u64)]) -> Result<LinkedProgram<'static>, LinkError> {
-    let bytes = builder.bytes();
-    let object = Object::parse(&bytes).expect("an object");
+    let object = Object::parse(builder.bytes().leak()).expect("an object");
     object.link_to_fds("echo", &|name| (name == "ports").then_some(FD), constants)
 }
 

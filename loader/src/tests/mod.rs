@@ -1,5 +1,6 @@
 //! Tests of the pure part: no system calls.
 
+mod lines;
 mod link;
 mod mutation;
 #[path = "../../tests/objects/mod.rs"]

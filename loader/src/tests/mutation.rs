@@ -23,6 +23,8 @@ fn specimen() -> Vec<u8> {
     builder.relocate(section, 16, limit, R_BPF_64_64);
     builder.relocate(section, 32, text_symbol, R_BPF_64_32);
     builder.license(b"MIT\0");
+    let line = |instruction| (instruction, "echo.rs", "echo();", 7);
+    builder.lines(&[("tc", &[line(0), line(4)]), (".text", &[line(0), line(2)])], 16);
     builder.bytes()
 }
 

@@ -1,6 +1,7 @@
 //! Makes small BPF ELF objects. Shared by the crate's own tests, those against the kernel, and those of the product.
 #![allow(dead_code, unreachable_pub)] // each user needs a part of it
 
+use std::vec;
 use std::vec::Vec;
 
 use object::elf;
@@ -40,6 +41,9 @@ pub fn load_64() -> [[u8; 8]; 2] {
 
 pub const R_BPF_64_64: u32 = 1;
 pub const R_BPF_64_32: u32 = 10;
+
+/// A source line: the instruction that it begins with, file, text, number.
+pub type Line = (u32, &'static str, &'static str, u32);
 
 /// An object in the making.
 pub struct Builder(pub Object<'static>);
@@ -122,6 +126,37 @@ impl Builder {
 
     pub fn license(&mut self, license: &[u8]) {
         self.section("license", SectionKind::Data, license);
+    }
+
+    /// The lines of sections, in records of `size` bytes in `.BTF.ext`, with their texts in `.BTF`.
+    pub fn lines(&mut self, sections: &[(&str, &[Line])], size: usize) {
+        let mut strings = b"\0u8\0".to_vec();
+        let mut string = |text: &str| {
+            let offset = strings.len() as u32;
+            strings.extend_from_slice(text.as_bytes());
+            strings.push(0);
+            offset
+        };
+        let mut lines = vec![size as u32];
+        for (section, records) in sections {
+            lines.extend([string(section), records.len() as u32]);
+            for &(instruction, file, text, number) in *records {
+                lines.extend([instruction * 8, string(file), string(text), number << 10]);
+                lines.extend(vec![0; size / 4 - 4]);
+            }
+        }
+        let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+        // Magic, version and flags; length, and offset and length of two parts.
+        let header = |first: usize, second: usize| {
+            let lengths = [24, 0, first as u32, first as u32, second as u32];
+            [&0xeb9f_u16.to_ne_bytes()[..], &[1, 0], &bytes(&lengths)].concat()
+        };
+        // An unsigned integer of 8 bits.
+        let kind = bytes(&[1, 1 << 24, 1, 8]);
+        let lines = bytes(&lines);
+        let btf = [header(kind.len(), strings.len()), kind, strings].concat();
+        self.section(".BTF", SectionKind::Other, &btf);
+        self.section(".BTF.ext", SectionKind::Other, &[header(0, lines.len()), lines].concat());
     }
 
     /// A relocation at an offset in bytes.
