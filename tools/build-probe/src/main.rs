@@ -10,11 +10,13 @@ use std::{env, fs};
 
 mod graph;
 mod inspect;
+mod lines;
 
 /// Debian's rustc, whose package has the precompiled `core` for BPF.
 const RUSTC: &str = "/usr/bin/rustc";
 const LLC: &str = "llc-22";
 const LD: &str = "bpf-ld";
+const OBJCOPY: &str = "bpf-objcopy";
 const PACKAGES: &str = "rustc-web libstd-rust-web-dev-bpf llvm-22 binutils-bpf";
 
 /// The byte orders: what LLVM calls them is also the name of the object.
@@ -40,11 +42,16 @@ fn main() -> ExitCode {
 
 /// Builds the object for `target`, and writes it or compares it with the committed one.
 fn build(target: &str, check: bool) -> Result<(), String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // As the compiler sees it, which makes it a dot for us: no path ties the bytes to a machine.
+    let root = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+        .map_err(|error| format!("the root of the sources: {error}"))?;
+    let mut from_root = with_path("--remap-path-prefix=", &root);
+    from_root.push("=.");
     let scratch = root.join("target/build-probe");
     fs::create_dir_all(&scratch).map_err(|error| format!("creating {}: {error}", scratch.display()))?;
     let file = |suffix: &str| scratch.join(format!("{target}{suffix}"));
-    let (bitcode, compiled, linked) = (file(".bc"), file(".compiled.o"), file(".o"));
+    let (bitcode, compiled, linked) = (file(".bc"), file(".compiled.o"), file(".linked.o"));
+    let (btf, btf_ext, complete) = (file(".btf"), file(".btf.ext"), file(".o"));
 
     // LLVM makes one of two pieces of code that differ in a constant, with the constant in a variable. As an offset into
     // a packet that is what the verifier takes from nobody without CAP_PERFMON, so that pass is left out.
@@ -59,9 +66,13 @@ fn build(target: &str, check: bool) -> Result<(), String> {
         .arg(format!("--target={target}-unknown-none"))
         .args(["-Copt-level=3", "-Cpanic=abort", "-Ccodegen-units=1", "-Dwarnings"])
         .arg("-Cllvm-args=-simplifycfg-sink-common=false")
+        .arg("-Cdebuginfo=1")
+        .arg(from_root)
         .arg(with_path("--emit=obj=", &bitcode))
         .arg("probe/src/lib.rs"))?;
     run(Command::new(LLC)
+        // The text of the lines is read from the sources.
+        .current_dir(&root)
         .arg(format!("-march={target}"))
         .args(["-mcpu=v1", "-mattr=+allows-misaligned-mem-access", "-function-sections"])
         .args(["-filetype=obj", "-o"])
@@ -73,12 +84,22 @@ fn build(target: &str, check: bool) -> Result<(), String> {
         .arg("-o")
         .args([&linked, &compiled]))?;
 
-    let bytes = fs::read(&linked).map_err(|error| format!("reading {}: {error}", linked.display()))?;
+    let (compiled, before) = (read(&compiled)?, read(&linked)?);
+    let (btf_bytes, btf_ext_bytes) =
+        line_sections(&compiled, &before).map_err(|error| format!("{target}: {error}"))?;
+    write(&btf, &btf_bytes)?;
+    write(&btf_ext, &btf_ext_bytes)?;
+    run(Command::new(OBJCOPY)
+        .arg(with_path("--add-section=.BTF=", &btf))
+        .arg(with_path("--add-section=.BTF.ext=", &btf_ext))
+        .args([&linked, &complete]))?;
+
+    let bytes = read(&complete)?;
     let summary = inspect::inspect(&bytes).map_err(|error| format!("{target}: {error}"))?;
     let name = format!("bpfecho.{target}.o");
     let committed = root.join("probe").join(&name);
     if !check {
-        fs::write(&committed, &bytes).map_err(|error| format!("writing {}: {error}", committed.display()))?;
+        write(&committed, &bytes)?;
         println!("probe/{name}: {} bytes, {summary}", bytes.len());
     } else if fs::read(&committed).ok().as_deref() != Some(&bytes) {
         return Err(format!(
@@ -89,6 +110,20 @@ fn build(target: &str, check: bool) -> Result<(), String> {
         println!("probe/{name}: up to date, {summary}");
     }
     Ok(())
+}
+
+/// The sections with the lines of the code in `linked`, from what the compiler says of them.
+fn line_sections(compiled: &[u8], linked: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let (compiled, linked) = (inspect::parse(compiled)?, inspect::parse(linked)?);
+    Ok(lines::write(&lines::of_linked(&compiled, &linked)?, linked.endian()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("reading {}: {error}", path.display()))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    fs::write(path, bytes).map_err(|error| format!("writing {}: {error}", path.display()))
 }
 
 /// `option` with a path as its value, in one argument.
