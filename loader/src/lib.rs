@@ -4,8 +4,9 @@
 //! with every relocation resolved (both pure: no system call), [`Program`] and [`Map`] own kernel objects.
 //! [`BpfLink`] and `rtnetlink` attach a program to an interface, and take away exactly what they made.
 //!
-//! What it does not do: types of BTF (of which it uses source lines, for the verifier's log), CO-RE, global data (`.data`, `.rodata`, `.bss`), function pointers,
-//! kfuncs. An object that needs one of these is refused by name, never loaded half relocated.
+//! What it does not do: types of BTF (of which it uses source lines, for the verifier's log), CO-RE, global data
+//! (`.data`, `.rodata`, `.bss`), function pointers, kfuncs. An object that needs one of these is refused by name, never
+//! loaded half relocated.
 //!
 //! `no_std` with `alloc`; only `rtnetlink` needs the standard library (feature `std`).
 #![no_std]
