@@ -15,7 +15,7 @@ use support::test;
 fn main() -> ExitCode {
     support::main([
         test("the_man_page_is_clean", man::clean).needs(&["mandoc"]),
-        test("the_man_page_has_every_field_of_json", man::json),
+        test("the_man_page_has_every_field_of_json", man::json).needs(&["ip", "mount"]),
         test("the_man_page_has_every_hook", man::hooks),
         test("bash_completes", completions::bash).needs(&["bash"]),
         test("fish_completes", completions::fish).needs(&["fish"]),

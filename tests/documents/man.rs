@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::path;
 use super::support::bpfecho::command;
 use super::support::namespace::sh;
-use super::support::sys;
+use super::support::{mounts, sys};
 
 const PAGE: &str = include_str!("../../tools/man/bpfecho.8");
 
@@ -36,6 +36,7 @@ pub(crate) fn hooks() {
 
 /// Has each event said, and looks for each of its fields at the place where the page describes the event.
 pub(crate) fn json() {
+    mounts::own_bpffs();
     let lines = section("JSON");
     let described = |event: &str| -> Vec<&str> {
         let entry = lines.iter().skip_while(|line| **line != format!(".It Cm {event}")).skip(1);
