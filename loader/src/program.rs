@@ -203,7 +203,7 @@ impl Program {
     ///
     /// [`ProgramError`].
     pub fn id(&self) -> Result<u32, ProgramError> {
-        self.info().map(|info| info.id)
+        sys::program_id(&self.fd).map_err(|errno| self.error("reading the id", errno))
     }
 
     /// The program with the kernel's id `id`; it need not have been loaded here. Needs CAP_SYS_ADMIN.

@@ -19,8 +19,6 @@ const UNPRIVILEGED: u16 = 1024;
 /// Sockets that keep everybody else from serving the echoed ports. The kernel lets them go with the process.
 pub struct HeldPorts {
     _sockets: Vec<OwnedFd>,
-    /// Whether every port is held on every address: there are some, and none is of another host or a network.
-    pub complete: bool,
 }
 
 /// Why a port cannot be held.
@@ -113,7 +111,6 @@ pub fn hold(
     let all = [(protocols.udp, Protocol::Udp), (protocols.tcp, Protocol::Tcp)];
     let protocols: Vec<Protocol> = all.into_iter().filter(|(held, _)| *held).map(|(_, it)| it).collect();
     let mut sockets = Vec::new();
-    let mut complete = !protocols.is_empty() && served.iter().all(Prefix::is_single);
     for ip in served.iter().filter(|prefix| prefix.is_single()).map(Prefix::address) {
         let scopes = match ip {
             IpAddr::V6(ip) if ip.is_unicast_link_local() => interfaces,
@@ -122,15 +119,12 @@ pub fn hold(
         for port in ports.iter() {
             for &protocol in &protocols {
                 for &scope in scopes {
-                    match hold_one(protocol, SocketAddr::new(ip, port), scope)? {
-                        Some(socket) => sockets.push(socket),
-                        None => complete = false,
-                    }
+                    sockets.extend(hold_one(protocol, SocketAddr::new(ip, port), scope)?);
                 }
             }
         }
     }
-    Ok(HeldPorts { _sockets: sockets, complete })
+    Ok(HeldPorts { _sockets: sockets })
 }
 
 /// Holds one port. `None` if the address is not this host's.

@@ -19,7 +19,7 @@ use crate::events::{Event, Events, WaitError};
 use crate::json;
 use crate::multicast::{self, AllMulticast};
 use crate::notify;
-use crate::ports::{self, HoldError};
+use crate::ports::{self, HeldPorts, HoldError};
 use crate::prefix::Prefix;
 use crate::privileges;
 use crate::report;
@@ -150,10 +150,7 @@ pub fn run(request: &Request) -> Result<(), RunError> {
     let configurations = configure(request, &interfaces, &host)?;
 
     // All that can fail without a trace comes before anything is attached.
-    let served: Vec<Prefix> = served(request, &interfaces).collect();
-    let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index.0).collect();
-    let hold = || ports::hold(&served, &request.ports, request.protocols, &indices);
-    let _held = (!request.force).then(hold).transpose()?;
+    let _held = (!request.force).then(|| hold_ports(request, &interfaces)).transpose()?;
     let with_xdp = request.plan.hook.xdp().is_some();
     let echoes: Vec<Echo> = configurations
         .iter()
@@ -285,8 +282,23 @@ pub fn select_interfaces(netlink: &mut Netlink, selection: &Selection) -> Result
     }
 }
 
+/// Holds the ports of `request` on the addresses that it serves on `interfaces`.
+///
+/// # Errors
+///
+/// [`HoldError`].
+pub fn hold_ports(request: &Request, interfaces: &[Interface]) -> Result<HeldPorts, HoldError> {
+    let served: Vec<Prefix> = served(request, interfaces).collect();
+    let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index.0).collect();
+    ports::hold(&served, &request.ports, request.protocols, &indices)
+}
+
 /// What has to be known of the host for `request`.
-fn explore(netlink: &mut Netlink, request: &Request) -> Result<Host, NetlinkError> {
+///
+/// # Errors
+///
+/// Any [`NetlinkError`].
+pub fn explore(netlink: &mut Netlink, request: &Request) -> Result<Host, NetlinkError> {
     let addresses = netlink.addresses()?;
     // Of a router in the Internet these are a million routes.
     let gateways = if request.virtual_hosts.is_empty() { Vec::new() } else { netlink.gateways()? };

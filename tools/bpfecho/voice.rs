@@ -25,9 +25,9 @@ impl Voice {
 
     /// Says what may not be as it was meant.
     pub fn warn(self, text: &dyn Display) {
-        let text = text.to_string();
-        let (event, words) = ("warning", format!("warning: {text}"));
-        if self.json { self.event(event, &text, json!({})) } else { self.event(event, &words, json!({})) }
+        // In JSON the event says so.
+        let mark = if self.json { "" } else { "warning: " };
+        self.event("warning", &format!("{mark}{text}"), json!({}));
     }
 
     /// Says what only matters to who wants to know more.

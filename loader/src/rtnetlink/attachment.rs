@@ -54,52 +54,39 @@ impl Clsact {
     ///
     /// Any [`NetlinkError`]; a qdisc or an interface that is gone is none.
     pub fn remove(self, netlink: &mut Netlink) -> Result<(), NetlinkError> {
-        let interface = self.interface;
-        if !self.made_by_us || netlink.qdisc_at_clsact(interface)?.as_deref() != Some(CLSACT) {
-            return Ok(());
-        }
-        for side in [Side::Ingress, Side::Egress] {
-            // Whatever is listed, understood or not, is a use of the qdisc.
-            if !netlink.request(&Request::list_filters(interface, side))?.is_empty() {
-                return Ok(());
-            }
-        }
-        remove_clsact(netlink, interface)
+        self.remove_with(netlink, None).map(drop)
     }
 
-    /// Removes the qdisc, and with it the filter `info`, if `ensure` made it and nothing else hangs on it. Returns
+    /// Removes the qdisc, and with it the filter `own`, if `ensure` made it and nothing else hangs on it. Returns
     /// whether. Whoever is killed in the middle of removing one after the other would leave a qdisc that nobody knows
     /// again.
     fn remove_with(
         &self,
         netlink: &mut Netlink,
-        side: Side,
-        info: &FilterInfo,
+        own: Option<(Side, &FilterInfo)>,
     ) -> Result<bool, NetlinkError> {
         let interface = self.interface;
         if !self.made_by_us || netlink.qdisc_at_clsact(interface)?.as_deref() != Some(CLSACT) {
             return Ok(false);
         }
-        let other_side = match side {
-            Side::Ingress => Side::Egress,
-            Side::Egress => Side::Ingress,
-        };
-        // The filter, and the entry that introduces its priority.
-        let is_only = netlink.request(&Request::list_filters(interface, side))?.len() <= 2
-            && filters(netlink, interface, side)? == [info.clone()]
-            && netlink.request(&Request::list_filters(interface, other_side))?.is_empty();
-        if is_only {
-            remove_clsact(netlink, interface)?;
+        for side in [Side::Ingress, Side::Egress] {
+            let own = own.filter(|(its, _)| *its == side).map(|(_, info)| info);
+            let mut introduced = false;
+            // Whatever else is listed, understood or not, is a use of the qdisc.
+            for part in netlink.request(&Request::list_filters(interface, side))? {
+                match answer::filter(&part) {
+                    // The entry that introduces its priority.
+                    Ok(None) if own.is_some() && !introduced => introduced = true,
+                    Ok(Some(info)) if own == Some(&info) => {}
+                    _ => return Ok(false),
+                }
+            }
         }
-        Ok(is_only)
-    }
-}
-
-fn remove_clsact(netlink: &mut Netlink, interface: IfIndex) -> Result<(), NetlinkError> {
-    match netlink.request(&Request::remove_clsact(interface)) {
-        // EINVAL: of another kind by now.
-        Err(error) if is_gone(&error) || error.errno() == Some(Errno::EINVAL) => Ok(()),
-        result => result.map(|_| ()),
+        match netlink.request(&Request::remove_clsact(interface)) {
+            // EINVAL: of another kind by now.
+            Err(error) if is_gone(&error) || error.errno() == Some(Errno::EINVAL) => Ok(true),
+            result => result.map(|_| true),
+        }
     }
 }
 
@@ -232,7 +219,7 @@ pub fn remove_leftover(
     clsact: bool,
 ) -> Result<(), NetlinkError> {
     let clsact = Clsact { interface, made_by_us: clsact };
-    if clsact.remove_with(netlink, side, info)? {
+    if clsact.remove_with(netlink, Some((side, info)))? {
         return Ok(());
     }
     remove(netlink, interface, side, info)?;

@@ -213,6 +213,11 @@ fn info<T: Information>(fd: &Fd) -> Result<T, Errno> {
     Ok(info)
 }
 
+/// The id of a program.
+pub(crate) fn program_id(fd: &Fd) -> Result<u32, Errno> {
+    info(fd).map(|ProgramInfo { id, .. }| id)
+}
+
 /// What the kernel knows of a program, and the ids of the maps that it uses.
 pub(crate) fn program_info(fd: &Fd) -> Result<(ProgramInfo, Vec<u32>), Errno> {
     let ProgramInfo { nr_map_ids, .. } = info(fd)?;

@@ -18,7 +18,7 @@ pub(crate) use attr::{LinkInfo, MapInfo};
 pub(crate) use bpf::{
     BpfMap, LinkTarget, MapShape, ProgramImage, RunInput, bind_map, create_link, create_map, detach_link,
     link_by_id, link_info, load_btf, load_program, map_by_id, next_link, open_pinned, pin, program_by_id,
-    program_info, query_programs, run_program, update_link,
+    program_id, program_info, query_programs, run_program, update_link,
 };
 pub use errno::Errno;
 pub(crate) use fd::Fd;

@@ -205,7 +205,7 @@ fn xdp_link(interface: &Interface, program_id: u32) -> Option<u32> {
 ///
 /// # Errors
 ///
-/// What the kernel refused, in words.
+/// [`RemoveError`].
 pub fn remove(netlink: &mut Netlink, found: &Found) -> Result<(), RemoveError> {
     let index = found.interface.index;
     match &found.place {

@@ -8,11 +8,11 @@ use loader::{Errno, IfIndex, Side, tcx_programs};
 use super::finding::Finding;
 use crate::arguments::Request;
 use crate::attach::hook::Hook;
-use crate::configuration::{Configuration, Place, served};
+use crate::configuration::{Configuration, Place};
 use crate::echo::Echo;
-use crate::ports;
 use crate::prefix::Prefix;
 use crate::privileges::{CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN};
+use crate::run::hold_ports;
 use crate::self_test;
 use crate::sys;
 
@@ -145,9 +145,7 @@ fn try_hooks() -> Tried {
 
 pub(super) fn ports(request: &Request, interfaces: &[Interface]) -> Finding {
     const TOPIC: &str = "ports";
-    let served: Vec<Prefix> = served(request, interfaces).collect();
-    let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index.0).collect();
-    match ports::hold(&served, &request.ports, request.protocols, &indices) {
+    match hold_ports(request, interfaces) {
         Ok(_) => Finding::ok(TOPIC, "nothing serves them"),
         Err(error) if request.force => Finding::warn(TOPIC, error.to_string(), None),
         Err(error) => Finding::fail(TOPIC, error.to_string(), None),

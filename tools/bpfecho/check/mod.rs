@@ -11,8 +11,8 @@ use loader::rtnetlink::{Interface, Netlink};
 use serde_json::json;
 
 use crate::arguments::Request;
-use crate::configuration::{Configuration, Host, configure};
-use crate::run::{RunError, find_interfaces};
+use crate::configuration::{Configuration, configure};
+use crate::run::{RunError, explore, find_interfaces};
 use finding::{Finding, Level};
 
 /// At least one thing is in the way.
@@ -82,7 +82,7 @@ fn configured(
     request: &Request,
     interfaces: &[Interface],
 ) -> Result<Vec<Configuration>, RunError> {
-    let host = Host { addresses: netlink.addresses()?, gateways: netlink.gateways()? };
+    let host = explore(netlink, request)?;
     Ok(configure(request, interfaces, &host)?)
 }
 
