@@ -24,7 +24,7 @@ use crate::place::{IfIndex, XdpMode};
 use crate::sys::Errno;
 
 /// Of every message, in bytes.
-pub(super) const HEADER_SIZE: usize = 16;
+const HEADER_SIZE: usize = 16;
 const LINK_HEADER_SIZE: usize = 16;
 const ADDRESS_HEADER_SIZE: usize = 8;
 const ROUTE_HEADER_SIZE: usize = 12;
@@ -37,7 +37,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINKINFO: u16 = 18;
-const IFLA_XDP: u16 = 43;
+pub(super) const IFLA_XDP: u16 = 43;
 
 const IFLA_INFO_KIND: u16 = 1;
 
@@ -52,9 +52,9 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
-const TCA_KIND: u16 = 1;
-const TCA_OPTIONS: u16 = 2;
-const TCA_CHAIN: u16 = 11;
+pub(super) const TCA_KIND: u16 = 1;
+pub(super) const TCA_OPTIONS: u16 = 2;
+pub(super) const TCA_CHAIN: u16 = 11;
 
 /// What is wrong with an answer.
 pub(super) type Malformed = &'static str;
