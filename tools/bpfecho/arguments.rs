@@ -248,8 +248,7 @@ fn with_interval<'a>(arguments: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
             None => words.push(argument),
         }
         if argument == STATS {
-            let is_interval = |word: &&str| word.parse::<f64>().is_ok();
-            words.push(arguments.next_if(is_interval).unwrap_or("1"));
+            words.push(arguments.next_if(|word| seconds(word).is_some()).unwrap_or("1"));
         }
     }
     words
@@ -263,10 +262,21 @@ impl FromStr for Interval {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let seconds = text.parse().ok().filter(|seconds| (0.1..=86400.0).contains(seconds));
-        let interval = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let allowed = Duration::from_millis(100)..=Duration::from_secs(86400);
+        let interval = seconds(text).filter(|interval| allowed.contains(interval));
         interval.map(Self).ok_or_else(|| format!("`{text}` is no number of seconds from 0.1 to 86400"))
     }
+}
+
+/// A decimal number of seconds such as `2` or `0.5`, to the nanosecond.
+fn seconds(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let nanoseconds = format!("{fraction:0<9}");
+    Some(Duration::new(whole.parse().ok()?, nanoseconds.get(..9)?.parse().ok()?))
 }
 
 fn help() -> String {

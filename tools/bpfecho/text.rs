@@ -20,23 +20,25 @@ pub fn counted(count: u64, what: &str) -> String {
 }
 
 /// How often something happened in a second, of `count` times in `time`, in three digits: `7`, `123`, `1.23 k`,
-/// `45.6 M`.
+/// `45.6 M`. In whole numbers: those with a fraction would double the size of what is written here.
 pub fn rate(count: u64, time: Duration) -> String {
-    let mut rate = count as f64 / time.as_secs_f64().max(f64::MIN_POSITIVE);
+    let count = u128::from(count) * 1_000_000_000;
+    let mut divisor = time.as_nanos().max(1);
     let mut units = ["", " k", " M", " G", " T", " P"].into_iter();
     let mut unit = units.next().unwrap_or_default();
+    let rounded = |power: u128, divisor: u128| (count * power + divisor / 2) / divisor;
     // What would be rounded to 1000 gets the next unit.
-    while rate >= 999.5 {
+    while rounded(1, divisor) >= 1000 {
         let Some(next) = units.next() else { break };
-        (rate, unit) = (rate / 1000.0, next);
+        (divisor, unit) = (divisor.saturating_mul(1000), next);
     }
-    let decimals = match rate {
-        _ if unit.is_empty() => 0,
-        rate if rate < 9.995 => 2,
-        rate if rate < 99.95 => 1,
-        _ => 0,
-    };
-    format!("{rate:.decimals$}{unit}")
+    let (hundredths, tenths) = (rounded(100, divisor), rounded(10, divisor));
+    match unit {
+        "" => format!("{}", rounded(1, divisor)),
+        _ if hundredths < 1000 => format!("{}.{:02}{unit}", hundredths / 100, hundredths % 100),
+        _ if tenths < 1000 => format!("{}.{}{unit}", tenths / 10, tenths % 10),
+        _ => format!("{}{unit}", rounded(1, divisor)),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What is the same for all interfaces: the kernel, privileges, hooks, ports, firewalls.
 
-use std::thread;
-
 use loader::rtnetlink::{Attachment, Interface, tracking_rules};
 use loader::{Errno, IfIndex, Side, tcx_programs};
 
@@ -78,7 +76,7 @@ fn jit(echo: &Echo) -> Finding {
     }
 }
 
-/// Which hooks the kernel has, by trying them where nobody is.
+/// Which hooks the kernel has, by trying them where nobody is: afterwards this process is in a network of its own.
 pub(super) fn hooks(request: &Request, interfaces: &[Interface]) -> Vec<Finding> {
     const TOPIC: &str = "hooks";
     let tcx = interfaces.iter().map(|interface| tcx_programs(interface.index, Side::Ingress).err());
@@ -116,7 +114,7 @@ enum Tried {
     Clsact(Option<String>),
 }
 
-/// Attaches a program to clsact in a network namespace that ends with this.
+/// Attaches a program to clsact in a new network namespace.
 fn try_hooks() -> Tried {
     let attempt = || -> Result<Option<String>, String> {
         sys::enter_new_network().map_err(|errno| match errno {
@@ -135,12 +133,7 @@ fn try_hooks() -> Tried {
         let attached = Attachment::new(LO, Side::Egress, echo.program(), false, |_| "bpfecho check".into());
         Ok(attached.and_then(Attachment::detach).err().map(|error| error.to_string()))
     };
-    // A thread has a network of its own, if it wants one.
-    match thread::spawn(attempt).join() {
-        Ok(Ok(result)) => Tried::Clsact(result),
-        Ok(Err(reason)) => Tried::Not(reason),
-        Err(_) => Tried::Not("it was interrupted".into()),
-    }
+    attempt().map_or_else(Tried::Not, Tried::Clsact)
 }
 
 pub(super) fn ports(request: &Request, interfaces: &[Interface]) -> Finding {

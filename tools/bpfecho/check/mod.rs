@@ -68,12 +68,13 @@ fn look(request: &Request) -> Vec<Finding> {
         Err(error) => return with(findings, Finding::fail("addresses", error.to_string(), None)),
     };
     findings.extend(host::programs(request, &configurations));
-    findings.extend(host::hooks(request, &interfaces));
     findings.push(host::ports(request, &interfaces));
     for (interface, configuration) in interfaces.iter().zip(&configurations) {
         findings.extend(interface::look(&mut netlink, request, interface, configuration));
     }
     findings.extend(host::tracking(&configurations));
+    // The last, as it leaves the network that this is about.
+    findings.extend(host::hooks(request, &interfaces));
     findings
 }
 

@@ -63,7 +63,7 @@ pub fn has_offload(name: &str, offload: Offload) -> Result<bool, Errno> {
     Ok(value.data & flag != 0)
 }
 
-/// Gives this thread a network namespace of its own, which ends with it.
+/// Gives this thread a network namespace of its own; the sockets that are open stay where they are.
 ///
 /// # Errors
 ///
