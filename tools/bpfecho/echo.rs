@@ -3,17 +3,14 @@
 use loader::{
     LinkError, LoadError, Map, MapDefinition, MapError, Object, ParseError, Program, ProgramKind, Side,
 };
+use lz4_flex::block::{DecompressError, decompress_size_prepended};
 use probe::abi::{self, CounterPair, Counters, destination, frags, link, map, protocols, setting};
 
 use crate::attach::endpoints::endpoints;
 use crate::configuration::{Configuration, Place};
 
-/// The compiled probe in this machine's byte order.
-#[cfg(target_endian = "little")]
-const PROBE: &[u8] = include_bytes!("../../probe/bpfecho.bpfel.o");
-/// The compiled probe in this machine's byte order.
-#[cfg(target_endian = "big")]
-const PROBE: &[u8] = include_bytes!("../../probe/bpfecho.bpfeb.o");
+/// The compiled probe in this machine's byte order, compressed.
+const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe.lz4"));
 
 /// The map that says what a program echoes: text, as [`endpoints`] makes it.
 pub const ABOUT: &str = "bpfecho_about";
@@ -33,6 +30,8 @@ pub struct Echo {
 /// Why the program could not be loaded.
 #[derive(Debug)]
 pub enum EchoError {
+    /// The embedded object is damaged.
+    Decompress(DecompressError),
     /// The embedded object is not one the loader can read.
     Parse(ParseError),
     /// It does not fit the maps and settings of this program.
@@ -48,6 +47,7 @@ pub enum EchoError {
 impl std::fmt::Display for EchoError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Decompress(error) => write!(formatter, "decompressing the embedded object: {error}"),
             Self::Parse(error) => error.fmt(formatter),
             Self::Link(error) => error.fmt(formatter),
             Self::Map(error) => error.fmt(formatter),
@@ -58,6 +58,12 @@ impl std::fmt::Display for EchoError {
 }
 
 impl std::error::Error for EchoError {}
+
+impl From<DecompressError> for EchoError {
+    fn from(error: DecompressError) -> Self {
+        Self::Decompress(error)
+    }
+}
 
 impl From<ParseError> for EchoError {
     fn from(error: ParseError) -> Self {
@@ -91,7 +97,8 @@ impl Echo {
     ///
     /// [`EchoError`] with what the kernel refused; nothing is left in it then.
     pub fn load(configuration: &Configuration, with_xdp: bool, verbose: bool) -> Result<Self, EchoError> {
-        let object = Object::parse(PROBE)?;
+        let object = decompress_size_prepended(PROBE)?;
+        let object = Object::parse(&object)?;
         let entries = |count: usize| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut maps = Vec::new();
         for name in map::ALL {
