@@ -14,7 +14,7 @@ use crate::sys::{self, BpfMap, Errno, Fd, MapInfo, MapShape};
 /// kernel writes on a lookup.
 const LAST_KNOWN_KIND: u32 = 33;
 
-/// The map types with one value per possible CPU: PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH,
+/// The map types with one value per CPU that there can be: PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH,
 /// PERCPU_CGROUP_STORAGE.
 const PER_CPU_KINDS: [u32; 4] = [5, 6, 10, 21];
 
@@ -42,14 +42,14 @@ struct Layout {
 
 /// Why that can not be told.
 enum LayoutError {
-    PossibleCpus(Errno),
+    Cpus(Errno),
     TooLarge,
 }
 
 impl LayoutError {
     fn errno(self) -> Errno {
         match self {
-            Self::PossibleCpus(errno) => errno,
+            Self::Cpus(errno) => errno,
             Self::TooLarge => Errno::E2BIG,
         }
     }
@@ -63,7 +63,7 @@ impl Layout {
         let transfer_size = match stride {
             None => value_size,
             Some(stride) => {
-                let cpus = sys::possible_cpus().map_err(LayoutError::PossibleCpus)?;
+                let cpus = sys::cpu_limit().map_err(LayoutError::Cpus)?;
                 stride.checked_mul(cpus).ok_or(LayoutError::TooLarge)?
             }
         };
@@ -77,7 +77,7 @@ impl Map {
     /// # Errors
     ///
     /// [`MapError::Create`] when the kernel refuses, [`MapError::UnknownKind`] and
-    /// [`MapError::PossibleCpus`] when it can not be told how large its values are.
+    /// [`MapError::Cpus`] when it can not be told how large its values are.
     pub fn create(definition: &MapDefinition) -> Result<Self, MapError> {
         let name = || definition.name.clone();
         if definition.kind == 0 || definition.kind > LAST_KNOWN_KIND {
@@ -90,7 +90,7 @@ impl Map {
         };
         let Layout { value_size, stride, transfer_size } = Layout::of(definition.kind, definition.value_size)
             .map_err(|error| match error {
-                LayoutError::PossibleCpus(errno) => MapError::PossibleCpus { map: name(), errno },
+                LayoutError::Cpus(errno) => MapError::Cpus { map: name(), errno },
                 LayoutError::TooLarge => refused(Errno::E2BIG),
             })?;
         let shape = MapShape {
@@ -138,7 +138,7 @@ impl Map {
     }
 
     /// Sets the value of `key`, whether it is there already or not. For a map with a value per CPU, `value`
-    /// holds one for each possible CPU, each padded to a multiple of 8 bytes.
+    /// holds as many as [`lookup_per_cpu`](Self::lookup_per_cpu) gives, each padded to a multiple of 8 bytes.
     ///
     /// # Errors
     ///
@@ -163,8 +163,8 @@ impl Map {
         self.read(key)
     }
 
-    /// The values of `key`, one per possible CPU in the order of their numbers; none when there is no such
-    /// key. A map with one value per key gives that one.
+    /// The values of `key`, one per CPU in the order of their numbers, and behind them zeros for CPUs that the kernel
+    /// could have but this machine has not; none when there is no such key. A map with one value per key gives that one.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ impl Map {
 #[allow(missing_docs)] // the message of each variant says what it and its fields mean
 pub enum MapError {
     UnknownKind { map: String, kind: u32 },
-    PossibleCpus { map: String, errno: Errno },
+    Cpus { map: String, errno: Errno },
     Create { definition: MapDefinition, errno: Errno, hint: Option<Cow<'static, str>> },
     Open { id: u32, errno: Errno, hint: Option<Cow<'static, str>> },
     WrongSize { map: String, part: &'static str, got: usize, wanted: usize },
@@ -244,10 +244,9 @@ impl fmt::Display for MapError {
             Self::UnknownKind { map, kind } => {
                 write!(formatter, "map {map:?}: map type {kind} is unknown here")
             }
-            Self::PossibleCpus { map, errno } => write!(
-                formatter,
-                "map {map:?}: reading the number of CPUs from /sys/devices/system/cpu/possible: {errno}"
-            ),
+            Self::Cpus { map, errno } => {
+                write!(formatter, "map {map:?}: asking how many CPUs there can be: {errno}")
+            }
             Self::Create { definition: map, errno, hint } => {
                 write!(
                     formatter,
@@ -290,11 +289,8 @@ mod tests {
 
     #[test]
     fn messages() {
-        let error = MapError::PossibleCpus { map: "counters".into(), errno: Errno::ENOENT };
-        assert_eq!(
-            error.to_string(),
-            "map \"counters\": reading the number of CPUs from /sys/devices/system/cpu/possible: ENOENT"
-        );
+        let error = MapError::Cpus { map: "counters".into(), errno: Errno::EINVAL };
+        assert_eq!(error.to_string(), "map \"counters\": asking how many CPUs there can be: EINVAL");
         let error = MapError::Access {
             map: "ports".into(),
             operation: "update",

@@ -55,11 +55,8 @@ fn per_cpu_map() -> Outcome {
     // 5 bytes: the stride is 8.
     let map = Map::create(&definition("counters", 6, 4, 5))?;
     let key = 1_u32.to_ne_bytes();
-    let cpus = map.lookup_per_cpu(&key)?.len();
-    assert!(cpus > 0);
-    let padded: Vec<u8> = (0..cpus).flat_map(|cpu| [cpu as u8, 1, 2, 3, 4, 0, 0, 0]).collect();
+    let (padded, expected) = harness::values_per_cpu(map.lookup_per_cpu(&key)?.len());
     map.update(&key, &padded)?;
-    let expected: Vec<Vec<u8>> = (0..cpus).map(|cpu| vec![cpu as u8, 1, 2, 3, 4]).collect();
     assert_eq!(map.lookup_per_cpu(&key)?, expected);
     assert!(map.lookup_per_cpu(&9_u32.to_ne_bytes())?.is_empty());
     let error = map.lookup(&key).expect_err("several values");

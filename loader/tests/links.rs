@@ -345,11 +345,9 @@ fn maps_are_found_by_id() -> Outcome {
     // 5 bytes: the stride is 8.
     let map = Map::create(&definition("counters", 6, 4, 5))?;
     let key = 1_u32.to_ne_bytes();
-    let cpus = map.lookup_per_cpu(&key)?.len();
-    let padded: Vec<u8> = (0..cpus).flat_map(|cpu| [cpu as u8, 1, 2, 3, 4, 0, 0, 0]).collect();
+    let (padded, expected) = harness::values_per_cpu(map.lookup_per_cpu(&key)?.len());
     map.update(&key, &padded)?;
     let found = Map::open(map.id()?)?;
-    let expected: Vec<Vec<u8>> = (0..cpus).map(|cpu| vec![cpu as u8, 1, 2, 3, 4]).collect();
     assert_eq!(found.lookup_per_cpu(&key)?, expected);
     let id = map.id()?;
     drop((map, found));

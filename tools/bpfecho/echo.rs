@@ -173,7 +173,7 @@ impl Echo {
     pub fn reset_counters(&self) -> Result<(), EchoError> {
         for index in 0..map::COUNTER_PAIRS {
             let key = index.to_ne_bytes();
-            // Their number is that of the possible CPUs.
+            // One for each CPU.
             let zeros = vec![0; self.counters.lookup_per_cpu(&key)?.len() * size_of::<CounterPair>()];
             self.counters.update(&key, &zeros)?;
         }

@@ -57,7 +57,7 @@ pub(crate) struct MapShape {
     pub(crate) max_entries: u32,
     pub(crate) flags: u32,
     /// Bytes that the kernel reads or writes as a value: `value_size`, or for a per-CPU map
-    /// `value_size` rounded up to 8 times the possible CPUs.
+    /// `value_size` rounded up to 8 times the CPUs that there can be.
     pub(crate) transfer_size: usize,
 }
 
@@ -79,7 +79,7 @@ impl BpfMap {
         self.key_size
     }
 
-    /// Bytes of a value, or of the values of all possible CPUs.
+    /// Bytes of a value, or of the values of all CPUs that there can be.
     pub(crate) fn transfer_size(&self) -> usize {
         self.transfer_size
     }

@@ -22,4 +22,4 @@ pub(crate) use bpf::{
 };
 pub use errno::Errno;
 pub(crate) use fd::Fd;
-pub(crate) use process::{Evidence, kernel_release, possible_cpus, raise_memlock};
+pub(crate) use process::{Evidence, cpu_limit, kernel_release, raise_memlock};

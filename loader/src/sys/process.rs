@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Errno, Fd};
+use super::Errno;
 
 /// What a hint may be based on.
 #[derive(Debug, Clone, Copy)]
@@ -102,50 +102,30 @@ pub(crate) fn raise_memlock() -> bool {
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) == 0 }
 }
 
-/// How many CPUs the kernel keeps per-CPU values for.
-pub(crate) fn possible_cpus() -> Result<usize, Errno> {
-    // SAFETY: open(2) reads a NUL-terminated path.
-    let raw =
-        unsafe { libc::open(c"/sys/devices/system/cpu/possible".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    if raw < 0 {
-        return Err(Errno::last());
-    }
-    let file = Fd::from_kernel(raw);
-    // One sysfs attribute is at most one page.
-    let mut text = [0_u8; 4096];
-    // SAFETY: read(2) writes at most as many bytes as `text` has.
-    let read = unsafe { libc::read(file.as_raw(), text.as_mut_ptr().cast(), text.len()) };
-    let read = usize::try_from(read).map_err(|_| Errno::last())?;
-    text.get(..read).and_then(count_cpus).ok_or(Errno::EINVAL)
-}
+/// The most CPUs that any kernel is built for (CONFIG_NR_CPUS).
+const CPU_LIMIT: usize = 8192;
 
-/// The number of CPUs in a list such as `0-3,5`.
-fn count_cpus(list: &[u8]) -> Option<usize> {
-    let mut count = 0_usize;
-    for range in list.trim_ascii().split(|&byte| byte == b',') {
-        let mut ends = range.splitn(2, |&byte| byte == b'-').map(parse_number);
-        let first = ends.next()??;
-        let last = match ends.next() {
-            Some(end) => end?,
-            None => first,
-        };
-        let size = usize::try_from(last.checked_sub(first)?).ok()?.checked_add(1)?;
-        count = count.checked_add(size)?;
-    }
-    Some(count)
+/// How many CPUs there can be on this machine at most: no fewer than the kernel keeps per-CPU values for. It takes no
+/// file: a mask of CPUs has a bit for each, and the kernel says how many bytes of a mask it has written (kernel/sched,
+/// sched_getaffinity(2); cpumask_size() in linux/cpumask.h covers nr_cpu_ids, the possible ones).
+pub(crate) fn cpu_limit() -> Result<usize, Errno> {
+    let mut mask = [0_u8; CPU_LIMIT / 8];
+    // The C library's function does not say how many.
+    // SAFETY: the kernel writes at most as many bytes as `mask` has.
+    let written = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, mask.len(), mask.as_mut_ptr()) };
+    usize::try_from(written).map(|bytes| bytes * 8).map_err(|_| Errno::last())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{count_cpus, parse_release};
+    use super::{cpu_limit, parse_release};
 
     #[test]
-    fn cpu_lists() {
-        assert_eq!(count_cpus(b"0\n"), Some(1));
-        assert_eq!(count_cpus(b"0-3,5,8-9\n"), Some(7));
-        for bad in [&b""[..], b"\n", b"0-", b"3-0", b"0,", b"x", b"0-99999999999", b"-1"] {
-            assert_eq!(count_cpus(bad), None, "{bad:?}");
-        }
+    fn no_cpu_is_left_out() {
+        let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+        let last: usize = possible.trim_end().rsplit(['-', ',']).next().unwrap().parse().unwrap();
+        let limit = cpu_limit().unwrap();
+        assert!(limit > last && limit.is_multiple_of(usize::BITS as usize), "{possible}: {limit}");
     }
 
     #[test]

@@ -129,3 +129,16 @@ pub fn run_tool(name: &str, arguments: &[&str]) -> Outcome {
     }
     Err(format!("{name} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)).into())
 }
+
+/// Values of five bytes for `count` CPUs: padded as they are written, and as they are read back, which is zeros for
+/// those that this machine cannot have.
+pub(crate) fn values_per_cpu(count: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+    let last = possible.trim_end().rsplit(['-', ',']).next().unwrap();
+    let cpus = last.parse::<usize>().unwrap() + 1;
+    assert!(count >= cpus, "{count} values for {cpus} CPUs");
+    let value = |cpu: usize| [cpu as u8, 1, 2, 3, 4];
+    let padded = (0..count).flat_map(|cpu| [&value(cpu)[..], &[0; 3]].concat()).collect();
+    let read = (0..count).map(|cpu| if cpu < cpus { value(cpu) } else { [0; 5] }.to_vec()).collect();
+    (padded, read)
+}
