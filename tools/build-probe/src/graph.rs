@@ -19,21 +19,32 @@ pub(crate) struct Graph<'a> {
 }
 
 /// An instruction (Documentation/bpf/standardization/instruction-set.rst), as far as it matters here.
-struct Instruction {
-    opcode: u8,
-    destination: u8,
-    source: u8,
-    offset: i16,
+pub(crate) struct Instruction {
+    pub(crate) opcode: u8,
+    pub(crate) destination: u8,
+    pub(crate) source: u8,
+    pub(crate) offset: i16,
+    pub(crate) immediate: i32,
 }
 
 impl Instruction {
+    /// Loads a 64-bit immediate, whose upper half is that of a second slot.
+    pub(crate) const LDDW: u8 = 0x18;
+    /// Calls a helper or a function.
+    pub(crate) const CALL: u8 = 0x85;
+
     const CLASS: u8 = 0x07;
     const MODE: u8 = 0xe0;
     const MODE_MEMORY: u8 = 0x60;
 
-    /// The class of instructions: 1 loads from memory, 2 stores a constant, 3 a register, 5 jumps.
-    fn class(&self) -> u8 {
+    /// The class of instructions: 0 and 1 load, 2 stores a constant, 3 a register, 4 and 7 compute, 5 and 6 jump.
+    pub(crate) fn class(&self) -> u8 {
         self.opcode & Self::CLASS
+    }
+
+    /// Whether it calls a function of the program.
+    pub(crate) fn is_local_call(&self) -> bool {
+        self.opcode == Self::CALL && self.source == 1
     }
 
     /// Where in the stack a load or store is, from its lower end and in bytes, if it is there.
@@ -55,27 +66,26 @@ impl<'a> Graph<'a> {
         Self { code, little_endian }
     }
 
-    fn instruction(&self, index: usize) -> Result<Instruction, String> {
+    pub(crate) fn instruction(&self, index: usize) -> Result<Instruction, String> {
         let start = index * INSTRUCTION;
-        let Some(&[opcode, registers, low, high, ..]) = self.code.get(start..start + INSTRUCTION) else {
+        let code = self.code.get(start..start + INSTRUCTION);
+        let Some(&[opcode, registers, low, high, a, b, c, d]) = code else {
             return Err(format!("control runs out of the program at instruction {index}"));
         };
         // The two halves of the byte are in the machine's order, too.
         let (low_half, high_half) = (registers & 15, registers >> 4);
         Ok(if self.little_endian {
-            let offset = i16::from_le_bytes([low, high]);
-            Instruction { opcode, destination: low_half, source: high_half, offset }
+            let (offset, immediate) = (i16::from_le_bytes([low, high]), i32::from_le_bytes([a, b, c, d]));
+            Instruction { opcode, destination: low_half, source: high_half, offset, immediate }
         } else {
-            let offset = i16::from_be_bytes([low, high]);
-            Instruction { opcode, destination: high_half, source: low_half, offset }
+            let (offset, immediate) = (i16::from_be_bytes([low, high]), i32::from_be_bytes([a, b, c, d]));
+            Instruction { opcode, destination: high_half, source: low_half, offset, immediate }
         })
     }
 
-    /// Where instruction `index` may go on.
-    fn successors(&self, index: usize) -> Result<Vec<usize>, String> {
-        const LDDW: u8 = 0x18;
+    /// Where instruction `index` may go on: behind it, and where it jumps to.
+    pub(crate) fn successors(&self, index: usize) -> Result<Vec<usize>, String> {
         const JA: u8 = 0x05;
-        const CALL: u8 = 0x85;
         const EXIT: u8 = 0x95;
         const CLASS_JMP: u8 = 0x05;
         let instruction = self.instruction(index)?;
@@ -83,9 +93,9 @@ impl<'a> Graph<'a> {
         let target = next.wrapping_add_signed(isize::from(instruction.offset));
         Ok(match instruction.opcode {
             EXIT => vec![],
-            LDDW => vec![index + 2],
+            Instruction::LDDW => vec![index + 2],
             JA => vec![target],
-            CALL => vec![next],
+            Instruction::CALL => vec![next],
             _ if instruction.class() == CLASS_JMP => vec![next, target],
             _ => vec![next],
         })

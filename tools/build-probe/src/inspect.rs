@@ -1,12 +1,16 @@
 //! What must hold for every object we commit, whatever the compiler did.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use object::read::elf::{ElfFile64, ElfSection64};
-use object::{Endianness, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
-use probe::abi::{self, setting};
+use object::{
+    Endian, Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind, SymbolKind,
+};
+use probe::abi::{self, frags, link, setting};
 
 use crate::graph::{Graph, INSTRUCTION};
+use crate::kernel::{self, Code, Kind, Need, Reference, Version};
 use crate::lines::{self, SectionLines};
 
 /// The largest program that every kernel takes (BPF_MAXINSNS).
@@ -19,13 +23,45 @@ const PROGRAMS: [(&str, &str); 3] =
 /// The section of the functions that programs call.
 const FUNCTIONS: &str = ".text";
 
+/// The section of the maps, each five numbers of four bytes, of which the first is its type.
+const MAPS: &str = "maps";
+
+/// The oldest kernel that takes a program if a setting has a value.
+struct Oldest {
+    section: &'static str,
+    kind: Kind,
+    setting: Option<(&'static str, u32)>,
+    version: Version,
+}
+
+/// See [`Oldest`]. Of what newer kernels have, a program may make use only where a setting keeps old ones from it.
+const OLDEST: [Oldest; 5] = [
+    Oldest { section: "tc/lo", kind: Kind::Tc, setting: None, version: (4, 16) },
+    Oldest {
+        section: "tc/wire",
+        kind: Kind::Tc,
+        setting: Some((setting::LINK, link::NONE)),
+        version: (4, 16),
+    },
+    // For packets that have lost their header on the way past generic XDP.
+    Oldest {
+        section: "tc/wire",
+        kind: Kind::Tc,
+        setting: Some((setting::LINK, link::ETHERNET)),
+        version: (5, 8),
+    },
+    Oldest { section: "xdp", kind: Kind::Xdp, setting: Some((setting::FRAGS, frags::NO)), version: (4, 11) },
+    Oldest { section: "xdp", kind: Kind::Xdp, setting: Some((setting::FRAGS, frags::YES)), version: (5, 18) },
+];
+
 /// Reads an object.
 pub(crate) fn parse(bytes: &[u8]) -> Result<ElfFile64<'_, Endianness>, String> {
     ElfFile64::parse(bytes).map_err(|error| format!("reading the object: {error}"))
 }
 
 /// Checks the object: nothing undefined but the settings, the programs in one section each, what [`Graph`] knows of
-/// code, no more instructions than every kernel takes, and lines of the sources. Returns what it is, in words.
+/// code, no more instructions than every kernel takes, nothing that old kernels lack, and lines of the sources. Returns
+/// what it is, in words.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<String, String> {
     let object = parse(bytes)?;
     let lines = lines::read(&object)?;
@@ -47,7 +83,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<String, String> {
                 None if name == FUNCTIONS => called = count,
                 None => return Err(format!("the section `{name}` of code is not that of a program")),
             }
-        } else if !is_data && !["maps", "license"].contains(&name) {
+        } else if !is_data && ![MAPS, "license"].contains(&name) {
             return Err(format!("the section `{name}` is global data, which kernels before 5.2 do not have"));
         }
     }
@@ -60,6 +96,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<String, String> {
             count + called
         ));
     }
+    inspect_age(&object)?;
     let lines: usize = lines.iter().map(|(_, lines)| lines.len()).sum();
     let summary = programs.iter().map(|(name, count)| format!("{name} {count}"));
     Ok(format!("{}, shared {called} instructions, {lines} lines", summary.collect::<Vec<_>>().join(", ")))
@@ -95,4 +132,86 @@ fn inspect_code(
         }
     }
     Ok(code.len() / INSTRUCTION)
+}
+
+/// Checks that each program asks for the kernel that is said, by [`OLDEST`].
+fn inspect_age(object: &ElfFile64<'_, Endianness>) -> Result<(), String> {
+    let maps = object.section_by_name(MAPS).and_then(|section| section.data().ok()).unwrap_or_default();
+    let mut newest_map = Need::default();
+    for map in maps.as_chunks::<20>().0 {
+        let [kind, ..] = map.as_chunks::<4>().0 else { continue };
+        newest_map = newest_map.max(kernel::need_of_map(object.endian().read_u32(*kind))?);
+    }
+    let functions = code(object, FUNCTIONS)?;
+    for Oldest { section, kind, setting, version } in OLDEST {
+        let settings: Vec<_> = setting.into_iter().map(|(name, value)| (name, u64::from(value))).collect();
+        let program = code(object, section)?;
+        let need = kernel::need_of_program(&program, &functions, kind, &settings)
+            .map_err(|error| format!("{section}: {error}"))?;
+        let Need { since, what } = need.max(newest_map.clone());
+        if since != version {
+            return Err(format!(
+                "{section} with {settings:?} needs Linux {since:?} for {what}, not {version:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The code in the section `name`.
+fn code<'a>(object: &ElfFile64<'a, Endianness>, name: &str) -> Result<Code<'a>, String> {
+    let section = object.section_by_name(name).ok_or_else(|| format!("no section {name}"))?;
+    let code = section.data().map_err(|error| format!("reading the code: {error}"))?;
+    let mut references = BTreeMap::new();
+    for (offset, relocation) in section.relocations() {
+        let reference = match relocation.target() {
+            RelocationTarget::Symbol(index) => reference(object, index),
+            _ => None,
+        };
+        let index = usize::try_from(offset).unwrap_or(usize::MAX) / INSTRUCTION;
+        let reference =
+            reference.ok_or_else(|| format!("{name}: instruction {index} refers to nothing known"))?;
+        references.insert(index, reference);
+    }
+    Ok(Code { graph: Graph::new(code, object.is_little_endian()), references })
+}
+
+/// What a symbol is.
+fn reference<'a>(object: &ElfFile64<'a, Endianness>, symbol: object::SymbolIndex) -> Option<Reference<'a>> {
+    let symbol = object.symbol_by_index(symbol).ok()?;
+    let Some(section) = symbol.section_index() else { return symbol.name().ok().map(Reference::Setting) };
+    match object.section_by_index(section).ok()?.name().ok()? {
+        MAPS => Some(Reference::Map),
+        FUNCTIONS if symbol.kind() == SymbolKind::Text => {
+            Some(Reference::Function(usize::try_from(symbol.address()).ok()? / INSTRUCTION))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECTS: [&[u8]; 2] =
+        [include_bytes!("../../../probe/bpfecho.bpfel.o"), include_bytes!("../../../probe/bpfecho.bpfeb.o")];
+
+    #[test]
+    fn what_is_committed_is_for_old_kernels() {
+        for bytes in OBJECTS {
+            inspect(bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn one_newer_instruction_is_noticed() {
+        for bytes in OBJECTS {
+            let (start, _) = parse(bytes).unwrap().section_by_name("tc/lo").unwrap().file_range().unwrap();
+            let start = start as usize;
+            let mut bytes = bytes.to_vec();
+            bytes[start..start + INSTRUCTION].copy_from_slice(&[0x16, 0, 0, 0, 0, 0, 0, 0]); // if w0 == 0 goto +0
+            let error = "tc/lo with [] needs Linux (5, 1) for 32-bit jumps (092ed0968bb6), not (4, 16)";
+            assert_eq!(inspect(&bytes).unwrap_err(), error);
+        }
+    }
 }

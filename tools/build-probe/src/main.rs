@@ -10,6 +10,7 @@ use std::{env, fs};
 
 mod graph;
 mod inspect;
+mod kernel;
 mod lines;
 
 /// Debian's rustc, whose package has the precompiled `core` for BPF.
