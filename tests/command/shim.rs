@@ -1,10 +1,9 @@
 //! A kernel without the parts of traffic control that bpfecho needs. The kernel here has them, so a library
 //! between the command and libc gives them other names in what is asked, and the answer is the kernel's own.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use super::support::namespace::sh;
+use super::support::preload::Library;
 
 /// What the kernel lacks: a kind of qdisc or of filter.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +20,7 @@ const SOURCE: &str = r#"
 #include <sys/types.h>
 #include <linux/netlink.h>
 
+#define AF_NETLINK 16
 #define SOL_NETLINK 270
 
 /* A request to make something of the kind SHIM_LACKS asks for a kind that no kernel has. */
@@ -55,21 +55,12 @@ int setsockopt(int socket, int level, int option, const void *value, unsigned si
 }
 "#;
 
-/// The library, compiled; removed with the value.
-pub(crate) struct Shim(PathBuf);
+/// The library, compiled.
+pub(crate) struct Shim(Library);
 
 impl Shim {
     pub(crate) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("bpfecho-shim-{}.so", std::process::id()));
-        let source = path.with_extension("c");
-        std::fs::write(&source, SOURCE).unwrap();
-        sh(&format!(
-            "cc -D_GNU_SOURCE -DAF_NETLINK=16 -Wall -Werror -shared -fPIC -o '{}' '{}' -ldl",
-            path.display(),
-            source.display()
-        ));
-        std::fs::remove_file(source).unwrap();
-        Self(path)
+        Self(Library::new("shim", SOURCE))
     }
 
     /// Lets `command` run on a kernel that lacks something, and perhaps is too old to say so in words.
@@ -78,16 +69,10 @@ impl Shim {
             Lacks::Clsact => "clsact",
             Lacks::Bpf => "bpf",
         };
-        command.env("LD_PRELOAD", &self.0).env("SHIM_LACKS", kind);
+        self.0.preload(command).env("SHIM_LACKS", kind);
         if old {
             command.env("SHIM_OLD", "1");
         }
         command
-    }
-}
-
-impl Drop for Shim {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod mounts;
 pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod ordinary;
+pub(crate) mod preload;
 pub(crate) mod random;
 pub(crate) mod stream;
 pub(crate) mod sys;

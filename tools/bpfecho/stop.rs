@@ -48,7 +48,13 @@ impl fmt::Display for StopError {
             Self::Remove(error) => error.fmt(formatter),
             Self::Process { process: 0, .. } => formatter
                 .write_str("a process keeps it that is not seen from here: end it where it was started"),
-            Self::Process { process, errno } => write!(formatter, "asking process {process} to end: {errno}"),
+            Self::Process { process, errno } => {
+                write!(formatter, "asking process {process} to end: {errno}")?;
+                if *errno == Errno::ENOSYS {
+                    write!(formatter, ": before Linux 5.3 only `kill {process}` can")?;
+                }
+                Ok(())
+            }
             Self::Stubborn { process } => {
                 write!(
                     formatter,
