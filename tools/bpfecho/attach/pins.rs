@@ -35,10 +35,12 @@ impl fmt::Display for PinError {
         match self {
             Self::Mount(errno) => {
                 write!(formatter, "mounting a bpf filesystem at /sys/fs/bpf, to keep the program there: {errno}")?;
-                if *errno == Errno::EPERM {
-                    formatter.write_str(": needs CAP_SYS_ADMIN; --hook clsact does without")?;
-                }
-                Ok(())
+                formatter.write_str(match *errno {
+                    Errno::EPERM => ": needs CAP_SYS_ADMIN; --hook clsact does without",
+                    Errno::ENOENT => ": mount sysfs at /sys; --hook clsact does without",
+                    Errno::ENODEV => ": this kernel has none; --hook clsact does without",
+                    _ => "",
+                })
             }
             Self::Private => formatter.write_str(
                 "no bpf filesystem is mounted at /sys/fs/bpf, and one that is mounted from this mount namespace would \

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 mod bpffs;
+mod descriptors;
 mod network;
 mod ports;
 mod privileges;
