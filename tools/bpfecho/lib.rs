@@ -6,7 +6,8 @@
 //! [`privileges`] gives up what is no longer needed, [`notify`] and [`report`] tell that it is ready; then nothing
 //! happens here, as the kernel does the work, but [`stats`] at each of the [`events`], until one of them is the end.
 //! [`mod@check`] looks whether all of that would work;
-//! [`status`] and [`stop`] are about what is attached already. All that is said goes through a [`voice`].
+//! [`status`] and [`stop`] are about what is attached already. All that is said goes through a [`voice`]. Where there is
+//! nothing but this program, [`init`] does what others would.
 
 pub mod arguments;
 pub mod attach;
@@ -14,6 +15,7 @@ pub mod check;
 pub mod configuration;
 pub mod echo;
 pub mod events;
+pub mod init;
 pub mod json;
 pub mod multicast;
 pub mod notify;

@@ -16,12 +16,13 @@ use crate::attach::{AttachError, Attached, AttachedProgram, Plan, attach, invent
 use crate::configuration::{Configuration, ConfigurationError, Host, configure, served};
 use crate::echo::{Echo, EchoError};
 use crate::events::{Event, Events, WaitError};
+use crate::init;
 use crate::json;
 use crate::multicast::{self, AllMulticast};
 use crate::notify;
 use crate::ports::{self, HeldPorts, HoldError};
 use crate::prefix::Prefix;
-use crate::privileges;
+use crate::privileges::{self, CAP_NET_ADMIN, CAP_SYS_BOOT};
 use crate::report;
 use crate::self_test::{self, SelfTestError};
 use crate::stats::Stats;
@@ -48,6 +49,13 @@ pub enum RunError {
     SelfTest(SelfTestError),
     /// Interfaces could not be listed.
     Netlink(NetlinkError),
+    /// An interface could not be brought up.
+    Down {
+        /// Its name.
+        name: String,
+        /// The kernel's answer.
+        errno: Errno,
+    },
     /// The program could not be attached or detached.
     Attach(AttachError),
     /// It could not be said who keeps the program.
@@ -74,6 +82,7 @@ impl fmt::Display for RunError {
             Self::Echo(error) => error.fmt(formatter),
             Self::SelfTest(error) => error.fmt(formatter),
             Self::Netlink(error) => error.fmt(formatter),
+            Self::Down { name, errno } => write!(formatter, "bringing `{name}` up: {errno}"),
             Self::Attach(error) => error.fmt(formatter),
             Self::Keeper(error) => write!(formatter, "telling others who keeps the program: {error}"),
             Self::Privileges(error) => write!(formatter, "giving up privileges: {error}"),
@@ -132,20 +141,27 @@ impl From<WaitError> for RunError {
     }
 }
 
-/// Echoes what `request` names until a signal ends it, or leaves it echoing.
+/// Echoes what `request` names until a signal ends it, or leaves it echoing. On a machine of which it `is_init`, with
+/// nobody else on it, it first does what is needed for that.
 ///
 /// # Errors
 ///
 /// [`RunError`]; what was attached is detached again.
-pub fn run(request: &Request) -> Result<(), RunError> {
+pub fn run(request: &Request, is_init: bool) -> Result<(), RunError> {
     let voice = request.voice;
+    if is_init {
+        init::load_modules(voice);
+    }
     let signals = EndSignals::hold_back().map_err(|errno| RunError::Wait(WaitError::Poll(errno)))?;
     // Before the first look at the interfaces, so that no change is missed.
     let mut monitor = Monitor::open()?;
     let mut netlink = Netlink::open()?;
     let mut keeper = Keeper::default();
     let mut events = Events::new(&signals, &mut monitor, &keeper, None);
-    let Some(interfaces) = await_interfaces(&mut netlink, &mut events, request)? else { return Ok(()) };
+    let Some(mut interfaces) = await_interfaces(&mut netlink, &mut events, request)? else { return Ok(()) };
+    if is_init {
+        init::bring_up(&mut interfaces).map_err(|(name, errno)| RunError::Down { name, errno })?;
+    }
     let host = explore(&mut netlink, request)?;
     let configurations = configure(request, &interfaces, &host)?;
 
@@ -184,8 +200,10 @@ pub fn run(request: &Request) -> Result<(), RunError> {
         return Ok(());
     }
     attachments.iter().try_for_each(Attached::unpin)?;
+    // What has to be taken away again by asking the kernel for it.
     let net_admin = attachments.iter().any(Attached::needs_net_admin) || !multicasts.is_empty();
-    privileges::give_up(net_admin, || sum(&echoes).is_ok()).map_err(RunError::Privileges)?;
+    let needed = if net_admin { CAP_NET_ADMIN } else { 0 } | if is_init { CAP_SYS_BOOT } else { 0 };
+    privileges::give_up(needed, || sum(&echoes).is_ok()).map_err(RunError::Privileges)?;
     tell(request, &interfaces, &programs);
     if let Err(error) = notify::ready() {
         voice.say(&format!("telling NOTIFY_SOCKET that all is ready: {error}"));

@@ -9,6 +9,7 @@
 
 mod bpffs;
 mod descriptors;
+mod machine;
 mod network;
 mod ports;
 mod privileges;
@@ -23,7 +24,8 @@ use libc::c_int;
 use loader::Errno;
 
 pub use bpffs::{is_bpffs, mount_bpffs};
-pub use network::{Offload, enter_new_network, has_offload, kernel};
+pub use machine::{become_init, load_module, power_off};
+pub use network::{Offload, bring_up, enter_new_network, has_offload, kernel};
 pub use ports::{Protocol, allow_more_descriptors, hold_port};
 pub use privileges::{
     capabilities, drop_capabilities, empty_bounding_set, no_new_privileges, set_effective_capabilities,
