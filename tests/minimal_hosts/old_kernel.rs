@@ -19,6 +19,8 @@ const SOURCE: &str = r#"
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <linux/bpf.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 
 struct kernel {
     const char *release;
@@ -60,6 +62,27 @@ int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
         return real(resource, limit);
     limit_is_lifted = limit->rlim_cur == RLIM_INFINITY;
     return 0;
+}
+
+/* Before 5.7 XDP knows of no program that is expected: so many flags are none to the kernel here either. */
+ssize_t sendto(int socket, const void *message, size_t size, int flags, const void *to, unsigned to_size)
+{
+    ssize_t (*real)(int, const void *, size_t, int, const void *, unsigned) = dlsym(RTLD_NEXT, "sendto");
+    const struct nlmsghdr *header = message;
+    char copy[4096];
+    struct rtattr *xdp = (void *)(copy + NLMSG_SPACE(sizeof(struct ifinfomsg))), *part;
+
+    if (size <= NLMSG_SPACE(sizeof(struct ifinfomsg)) || size > sizeof copy || header->nlmsg_type != RTM_SETLINK)
+        return real(socket, message, size, flags, to, to_size);
+    memcpy(copy, message, size);
+    if ((xdp->rta_type & NLA_TYPE_MASK) == IFLA_XDP) {
+        int left = RTA_PAYLOAD(xdp);
+
+        for (part = RTA_DATA(xdp); RTA_OK(part, left); part = RTA_NEXT(part, left))
+            if (part->rta_type == IFLA_XDP_FLAGS && *(unsigned *)RTA_DATA(part) & XDP_FLAGS_REPLACE)
+                *(unsigned *)RTA_DATA(part) = ~0u;
+    }
+    return real(socket, copy, size, flags, to, to_size);
 }
 
 /* What is behind the end has to be zero. */
