@@ -86,13 +86,15 @@ pub(crate) fn explain_from(
             let held = Capabilities::from_bits_retain(evidence().capabilities?);
             missing(Capabilities::CAP_PERFMON, NETWORKING | Capabilities::CAP_PERFMON, held).map(Cow::from)
         }
+        (_, Errno::ENOSYS) if is_bpf(failure) => Some("this kernel has no bpf(2): CONFIG_BPF_SYSCALL".into()),
         (_, Errno::EPERM) => permission(failure, &evidence()),
         _ => None,
     }
 }
 
-fn permission(failure: Failure<'_>, evidence: &Evidence) -> Option<Cow<'static, str>> {
-    let is_bpf = match failure {
+/// Whether it is bpf(2) that failed.
+fn is_bpf(failure: Failure<'_>) -> bool {
+    match failure {
         Failure::MapCreate { .. }
         | Failure::ProgramLoad { .. }
         | Failure::Bpf
@@ -100,7 +102,11 @@ fn permission(failure: Failure<'_>, evidence: &Evidence) -> Option<Cow<'static, 
         | Failure::OpenById => true,
         #[cfg(feature = "std")]
         Failure::NewClsact { .. } | Failure::NewBpfFilter { .. } | Failure::Netlink => false,
-    };
+    }
+}
+
+fn permission(failure: Failure<'_>, evidence: &Evidence) -> Option<Cow<'static, str>> {
+    let is_bpf = is_bpf(failure);
     missing_capabilities(failure, is_bpf, evidence).map(Cow::from).or_else(|| {
         let limit = evidence.memlock.filter(|_| is_bpf && charges_memlock(evidence.kernel))?;
         let (major, minor) = evidence.kernel?;
@@ -258,5 +264,9 @@ mod tests {
         );
         assert_eq!(hint(Failure::ProgramLoad { license: b"MIT", log }, Errno::EINVAL), None);
         assert_eq!(hint(Failure::Bpf, Errno::ENOENT), None);
+        assert_eq!(
+            hint(map, Errno::ENOSYS).as_deref(),
+            Some("this kernel has no bpf(2): CONFIG_BPF_SYSCALL")
+        );
     }
 }
