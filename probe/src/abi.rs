@@ -26,11 +26,11 @@ pub mod setting {
     /// The MAC address of the interface: its six bytes in memory order, then two bytes 1. Any value without
     /// [`super::link::ETHERNET`].
     pub const MAC: &str = "bpfecho_mac";
-    /// Whether XDP may get a frame in fragments, and learns its length: one of [`super::frags`].
-    pub const FRAGS: &str = "bpfecho_xdp_frags";
+    /// Which helpers of the kernel may be called: one of [`super::helpers`].
+    pub const HELPERS: &str = "bpfecho_helpers";
 
     /// Every setting: the only symbols that may be undefined in a linked object.
-    pub const ALL: [&str; 7] = [FIRST_PORT, LAST_PORT, MTU, PROTOCOLS, LINK, MAC, FRAGS];
+    pub const ALL: [&str; 7] = [FIRST_PORT, LAST_PORT, MTU, PROTOCOLS, LINK, MAC, HELPERS];
 }
 
 /// The values that [`setting::PROTOCOLS`] is the sum of.
@@ -53,12 +53,13 @@ pub mod link {
     pub const NONE: u32 = 2;
 }
 
-/// The values of [`setting::FRAGS`].
-pub mod frags {
-    /// No, as before Linux 5.18. Frames are then taken to be as long as their packets say.
-    pub const NO: u32 = 1;
-    /// Yes, also if the program is loaded without BPF_F_XDP_HAS_FRAGS.
-    pub const YES: u32 = 2;
+/// The values of [`setting::HELPERS`].
+pub mod helpers {
+    /// Those of 4.19. XDP then takes frames to be as long as their packets say.
+    pub const OLD: u32 = 1;
+    /// Those that came later and are of use: XDP learns the length of a frame, also of one in fragments (5.18), and
+    /// packets that have lost their link-layer header (6.9) get it back (5.8).
+    pub const NEW: u32 = 2;
 }
 
 /// The maps, by the names of their symbols.

@@ -4,7 +4,7 @@
 
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
-use crate::abi::{Counter, CounterPair, Prefix, link, map};
+use crate::abi::{Counter, CounterPair, Prefix, helpers, link, map};
 use crate::headers::Ethernet;
 use crate::host::{Audience, CHUNK, Fragments, Frame, Host, Room};
 use crate::packet::{Header, Packet};
@@ -120,7 +120,7 @@ mod setting {
         pub(super) static bpfecho_protocols: u8;
         pub(super) static bpfecho_link: u8;
         pub(super) static bpfecho_mac: u8;
-        pub(super) static bpfecho_xdp_frags: u8;
+        pub(super) static bpfecho_helpers: u8;
     }
 }
 
@@ -447,7 +447,10 @@ pub extern "C" fn bpfecho_lo(skb: *mut SkBuff) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tc/wire")]
 pub extern "C" fn bpfecho_wire(skb: *mut SkBuff) -> i32 {
-    if setting!(bpfecho_link) as u32 == link::ETHERNET && has_lost_link_layer(skb) {
+    if setting!(bpfecho_helpers) as u32 == helpers::NEW
+        && setting!(bpfecho_link) as u32 == link::ETHERNET
+        && has_lost_link_layer(skb)
+    {
         restore_link_layer(skb);
     }
     run::<true>(skb)

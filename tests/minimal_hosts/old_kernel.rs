@@ -94,6 +94,25 @@ static int is_zero(const unsigned char *attribute, unsigned from, unsigned to)
     return 1;
 }
 
+/* The verifier does not know skb_change_head (5.8) and xdp_get_buff_len (5.18), if it comes to their calls. It does in the
+ * first program of each kind that has one, and not in another that differs from it. */
+static int has_new_helper(const union bpf_attr *attribute)
+{
+    static struct { void *code; unsigned count; } first[2];
+    const struct bpf_insn *code = (void *)attribute->insns;
+    unsigned count = attribute->insn_cnt, kind = attribute->prog_type == BPF_PROG_TYPE_XDP, i = 0;
+
+    while (i < count && !(code[i].code == 0x85 && !code[i].src_reg && (code[i].imm == 43 || code[i].imm == 188)))
+        i++;
+    if (i == count)
+        return 0;
+    if (!first[kind].code) {
+        first[kind].code = memcpy(malloc(count * sizeof *code), code, count * sizeof *code);
+        first[kind].count = count;
+    }
+    return count == first[kind].count && !memcmp(code, first[kind].code, count * sizeof *code);
+}
+
 static int refusal(unsigned command, const union bpf_attr *attribute, unsigned size)
 {
     const unsigned char *bytes = (const void *)attribute;
@@ -107,7 +126,7 @@ static int refusal(unsigned command, const union bpf_attr *attribute, unsigned s
     /* Attaching to XDP, and to tcx, came later. */
     if (command == BPF_PROG_QUERY && attribute->query.attach_type >= 37)
         return EINVAL;
-    if (command == BPF_PROG_LOAD && attribute->prog_flags & ~kernel()->flags)
+    if (command == BPF_PROG_LOAD && (has_new_helper(attribute) || attribute->prog_flags & ~kernel()->flags))
         return EINVAL;
     if (command == BPF_PROG_TEST_RUN && !is_zero(bytes, kernel()->test_run, size))
         return EINVAL;

@@ -2,7 +2,7 @@
 
 use bpfecho::configuration::{Configuration, Place};
 use loader::{Map, Object, Program, ProgramKind};
-use probe::abi::{self, Counter, destination, frags, link, map, protocols, setting};
+use probe::abi::{self, Counter, destination, helpers, link, map, protocols, setting};
 
 use super::forms::{Fate, Form, SERVED, forms, plain};
 use super::packet::{Hook, Packet, Transport};
@@ -53,12 +53,12 @@ fn maps(object: &Object, configuration: &Configuration) -> Vec<(&'static str, Ma
     maps.into()
 }
 
-/// Loads a program with these values of protocols, link and frags. Returns it with its counters.
+/// Loads a program with these values of protocols, link and helpers. Returns it with its counters.
 fn load(configuration: &Configuration, program: &str, values: [u32; 3]) -> (Program, Map) {
     let object = Object::parse(PROBE).unwrap();
     let maps = maps(&object, configuration);
     let named: Vec<_> = maps.iter().map(|(name, map)| (*name, map)).collect();
-    let [protocols, link, frags] = values.map(u64::from);
+    let [protocols, link, helpers] = values.map(u64::from);
     let Place::Ethernet { mac: [a, b, c, d, e, f] } = configuration.place else { panic!() };
     let settings = [
         (setting::FIRST_PORT, configuration.ports.first().unwrap().into()),
@@ -67,7 +67,7 @@ fn load(configuration: &Configuration, program: &str, values: [u32; 3]) -> (Prog
         (setting::PROTOCOLS, protocols),
         (setting::LINK, link),
         (setting::MAC, u64::from_ne_bytes([a, b, c, d, e, f, 1, 1])),
-        (setting::FRAGS, frags),
+        (setting::HELPERS, helpers),
     ];
     let kind = if program == abi::XDP_PROGRAM { ProgramKind::Xdp } else { ProgramKind::SchedCls };
     let program = object.link(program, &named, &settings).unwrap().load(kind, true).unwrap();
@@ -101,8 +101,9 @@ pub(crate) fn alone() {
     super::ethernet(1500);
     let configuration = super::configuration(Hook::Wire, SERVED);
     let protocols = protocols::TCP | protocols::UDP | protocols::ICMP | protocols::NEIGHBOURS;
-    for frags in [frags::NO, frags::YES] {
-        let (program, counters) = load(&configuration, abi::XDP_PROGRAM, [protocols, link::ETHERNET, frags]);
+    for helpers in [helpers::OLD, helpers::NEW] {
+        let (program, counters) =
+            load(&configuration, abi::XDP_PROGRAM, [protocols, link::ETHERNET, helpers]);
         let run = |form: &Form, sent: &Packet, expected: Option<&Packet>| {
             let sent = sent.bytes();
             let run = program.test_run(&sent).unwrap_or_else(|error| panic!("{}: {error}", form.name));
@@ -137,7 +138,7 @@ pub(crate) fn alone() {
         // A frame that was cut off is told by its length.
         let [datagram, _] = plain(Hook::Wire, true);
         let run = program.test_run(&datagram.bytes()[..datagram.bytes().len() - 1]).unwrap();
-        assert_eq!(run.verdict, if frags == frags::YES { PASS } else { TX });
+        assert_eq!(run.verdict, if helpers == helpers::NEW { PASS } else { TX });
     }
 }
 
@@ -150,12 +151,12 @@ pub(crate) fn loaded_with_two_capabilities() {
     configuration.destinations.iter_mut().for_each(|(_, value)| *value |= destination::VIRTUAL);
     sys::keep_capabilities(&[CAP_NET_ADMIN, CAP_BPF]);
     for protocols in 1..16 {
-        load(&configuration, abi::LOOPBACK_PROGRAM, [protocols, link::ETHERNET, frags::NO]);
-        for link in [link::ETHERNET, link::NONE] {
-            load(&configuration, abi::WIRE_PROGRAM, [protocols, link, frags::NO]);
-        }
-        for frags in [frags::NO, frags::YES] {
-            load(&configuration, abi::XDP_PROGRAM, [protocols, link::ETHERNET, frags]);
+        load(&configuration, abi::LOOPBACK_PROGRAM, [protocols, link::ETHERNET, helpers::OLD]);
+        for helpers in [helpers::OLD, helpers::NEW] {
+            for link in [link::ETHERNET, link::NONE] {
+                load(&configuration, abi::WIRE_PROGRAM, [protocols, link, helpers]);
+            }
+            load(&configuration, abi::XDP_PROGRAM, [protocols, link::ETHERNET, helpers]);
         }
     }
 }

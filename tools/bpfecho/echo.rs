@@ -4,7 +4,7 @@ use loader::{
     LinkError, LoadError, Map, MapDefinition, MapError, Object, ParseError, Program, ProgramKind, Side,
 };
 use lz4_flex::block::{DecompressError, decompress_size_prepended};
-use probe::abi::{self, CounterPair, Counters, destination, frags, link, map, protocols, setting};
+use probe::abi::{self, CounterPair, Counters, destination, helpers, link, map, protocols, setting};
 
 use crate::attach::endpoints::endpoints;
 use crate::configuration::{Configuration, Place};
@@ -117,15 +117,16 @@ impl Echo {
             Place::Ethernet { .. } | Place::Tunnel => (abi::WIRE_PROGRAM, Side::Ingress),
         };
         let named: Vec<(&str, &Map)> = maps.iter().map(|(name, map)| (*name, map)).collect();
-        let load = |program, kind| -> Result<Program, EchoError> {
-            Ok(object.link(program, &named, &settings(configuration, kind))?.load(kind, verbose)?)
+        let load = |program, kind, helpers| -> Result<Program, EchoError> {
+            Ok(object.link(program, &named, &settings(configuration, helpers))?.load(kind, verbose)?)
         };
-        let program = load(program, ProgramKind::SchedCls)?;
+        // A kernel may be too old for the helpers; and one before 5.18 does not know of packets in several buffers.
+        let program = load(program, ProgramKind::SchedCls, helpers::NEW)
+            .or_else(|_| load(program, ProgramKind::SchedCls, helpers::OLD))?;
         let xdp = match configuration.place {
-            // A kernel before 5.18 does not know of packets in several buffers.
             Place::Ethernet { .. } if with_xdp => Some(
-                load(abi::XDP_PROGRAM, ProgramKind::XdpFrags)
-                    .or_else(|_| load(abi::XDP_PROGRAM, ProgramKind::Xdp))?,
+                load(abi::XDP_PROGRAM, ProgramKind::XdpFrags, helpers::NEW)
+                    .or_else(|_| load(abi::XDP_PROGRAM, ProgramKind::Xdp, helpers::OLD))?,
             ),
             _ => None,
         };
@@ -241,7 +242,7 @@ fn fill(maps: &[(&'static str, Map)], configuration: &Configuration) -> Result<(
 }
 
 /// The values of the program's settings. None is zero, as [`setting`] demands.
-fn settings(configuration: &Configuration, kind: ProgramKind) -> [(&'static str, u64); setting::ALL.len()] {
+fn settings(configuration: &Configuration, helpers: u32) -> [(&'static str, u64); setting::ALL.len()] {
     let has_virtual = configuration.destinations.iter().any(|(_, value)| value & destination::VIRTUAL != 0);
     let neighbours = if has_virtual { protocols::NEIGHBOURS } else { 0 };
     let link = match configuration.place {
@@ -259,7 +260,7 @@ fn settings(configuration: &Configuration, kind: ProgramKind) -> [(&'static str,
         (setting::PROTOCOLS, (configuration.protocols.bits() | neighbours).into()),
         (setting::LINK, link.into()),
         (setting::MAC, u64::from_ne_bytes([a, b, c, d, e, f, 1, 1])),
-        (setting::FRAGS, if kind == ProgramKind::XdpFrags { frags::YES } else { frags::NO }.into()),
+        (setting::HELPERS, helpers.into()),
     ]
 }
 
@@ -273,14 +274,14 @@ mod tests {
         let mac = [2, 0, 0, 0, 0, 1];
         let values = |place, value| {
             let configuration = configuration(place, &[("10.9.0.0/16", value)], "7,2000-2999");
-            settings(&configuration, ProgramKind::SchedCls).map(|(_, value)| value)
+            settings(&configuration, helpers::OLD).map(|(_, value)| value)
         };
         let value = u64::from_ne_bytes([2, 0, 0, 0, 0, 1, 1, 1]);
         assert_eq!(values(Place::Ethernet { mac }, 3), [7, 2999, 1500, 11, 1, value, 1]);
         assert_eq!(values(Place::Ethernet { mac }, 1)[3], 3);
         assert_eq!(values(Place::Tunnel, 1)[4], 2);
         let ethernet = configuration(Place::Ethernet { mac }, &[("10.9.0.0/16", 1)], "7");
-        assert_eq!(settings(&ethernet, ProgramKind::XdpFrags)[6].1, 2);
+        assert_eq!(settings(&ethernet, helpers::NEW)[6].1, 2);
         assert!([Place::Tunnel, Place::Loopback].iter().all(|place| !values(*place, 1).contains(&0)));
     }
 }

@@ -3,7 +3,7 @@
 use core::ptr::read_volatile;
 
 use super::{Hook, Place, count, helper, setting};
-use crate::abi::frags;
+use crate::abi::helpers;
 use crate::packet::Packet;
 use crate::reflect::{Outcome, Reflected, Refusal, reflect_in_xdp};
 
@@ -66,7 +66,7 @@ pub extern "C" fn bpfecho_xdp(frame: *mut XdpBuff) -> i32 {
 /// The length of the frame in bytes, or more than any has. (To subtract one pointer from another takes CAP_PERFMON.)
 #[inline(always)]
 fn length(frame: *mut XdpBuff) -> u32 {
-    if setting!(bpfecho_xdp_frags) as u32 != frags::YES {
+    if setting!(bpfecho_helpers) as u32 != helpers::NEW {
         return u32::MAX;
     }
     // SAFETY: the kernel passes a valid `xdp_md`.

@@ -7,7 +7,7 @@ use object::read::elf::{ElfFile64, ElfSection64};
 use object::{
     Endian, Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind, SymbolKind,
 };
-use probe::abi::{self, frags, link, setting};
+use probe::abi::{self, helpers, setting};
 
 use crate::graph::{Graph, INSTRUCTION};
 use crate::kernel::{self, Code, Kind, Need, Reference, Version};
@@ -34,24 +34,16 @@ struct Oldest {
     version: Version,
 }
 
+const OLD_HELPERS: Option<(&str, u32)> = Some((setting::HELPERS, helpers::OLD));
+const NEW_HELPERS: Option<(&str, u32)> = Some((setting::HELPERS, helpers::NEW));
+
 /// See [`Oldest`]. Of what newer kernels have, a program may make use only where a setting keeps old ones from it.
 const OLDEST: [Oldest; 5] = [
     Oldest { section: "tc/lo", kind: Kind::Tc, setting: None, version: (4, 16) },
-    Oldest {
-        section: "tc/wire",
-        kind: Kind::Tc,
-        setting: Some((setting::LINK, link::NONE)),
-        version: (4, 16),
-    },
-    // For packets that have lost their header on the way past generic XDP.
-    Oldest {
-        section: "tc/wire",
-        kind: Kind::Tc,
-        setting: Some((setting::LINK, link::ETHERNET)),
-        version: (5, 8),
-    },
-    Oldest { section: "xdp", kind: Kind::Xdp, setting: Some((setting::FRAGS, frags::NO)), version: (4, 11) },
-    Oldest { section: "xdp", kind: Kind::Xdp, setting: Some((setting::FRAGS, frags::YES)), version: (5, 18) },
+    Oldest { section: "tc/wire", kind: Kind::Tc, setting: OLD_HELPERS, version: (4, 16) },
+    Oldest { section: "tc/wire", kind: Kind::Tc, setting: NEW_HELPERS, version: (5, 8) },
+    Oldest { section: "xdp", kind: Kind::Xdp, setting: OLD_HELPERS, version: (4, 11) },
+    Oldest { section: "xdp", kind: Kind::Xdp, setting: NEW_HELPERS, version: (5, 18) },
 ];
 
 /// Reads an object.
