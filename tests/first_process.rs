@@ -140,8 +140,16 @@ fn echoes() {
 
 fn fails() {
     plug_in();
-    let said = Machine::boot("ttyS0", "--ifname eth7 1122").await_end();
-    assert!(said.contains("bpfecho: no interface is called `eth7`: there are lo, eth0\r\n"), "{said}");
+    for (arguments, error) in [
+        ("--ifname eth7 1122", "no interface is called `eth7`: there are lo, eth0"),
+        (
+            "--background 1122",
+            "--background leaves no process, and without its first one this machine would end",
+        ),
+    ] {
+        let said = Machine::boot("ttyS0", arguments).await_end();
+        assert!(said.contains(&format!("bpfecho: {error}\r\n")), "{said}");
+    }
 }
 
 /// Then all of its descriptors are closed, and there is no /dev/null.

@@ -70,14 +70,14 @@ pub(crate) fn healthy() {
         "capabilities",
         "programs",
         "jit",
-        "hooks",
-        "hooks",
         "ports",
         "interface",
         "others",
         "routing",
         "routing",
         "firewall",
+        "hooks",
+        "hooks",
     ];
     assert_eq!(topics, expected);
     // For people, a line each.

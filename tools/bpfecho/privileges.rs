@@ -13,9 +13,9 @@ pub const CAP_SYS_BOOT: u64 = 1 << 22;
 /// See [`CAP_NET_ADMIN`]; since 5.8.
 pub const CAP_BPF: u64 = 1 << 39;
 
-/// Gives up all capabilities but `needed`, and all ways to new ones. Where reading the counters, `readable`, takes a capability, that is kept,
-/// too: kernels before 5.19 ask everybody for one if `kernel.unprivileged_bpf_disabled` is set (kernel commit
-/// c8644cd0efe7).
+/// Gives up all capabilities but `needed`, and all ways to new ones. Where reading the counters, `readable`, takes a
+/// capability, that is kept, too: kernels before 5.19 ask everybody for one if `kernel.unprivileged_bpf_disabled` is set
+/// (kernel commit c8644cd0efe7).
 ///
 /// # Errors
 ///

@@ -49,6 +49,8 @@ pub enum RunError {
     SelfTest(SelfTestError),
     /// Interfaces could not be listed.
     Netlink(NetlinkError),
+    /// The first process of a machine is not to leave.
+    OnlyProcess,
     /// An interface could not be brought up.
     Down {
         /// Its name.
@@ -82,6 +84,9 @@ impl fmt::Display for RunError {
             Self::Echo(error) => error.fmt(formatter),
             Self::SelfTest(error) => error.fmt(formatter),
             Self::Netlink(error) => error.fmt(formatter),
+            Self::OnlyProcess => formatter.write_str(
+                "--background leaves no process, and without its first one this machine would end",
+            ),
             Self::Down { name, errno } => write!(formatter, "bringing `{name}` up: {errno}"),
             Self::Attach(error) => error.fmt(formatter),
             Self::Keeper(error) => write!(formatter, "telling others who keeps the program: {error}"),
@@ -150,6 +155,9 @@ impl From<WaitError> for RunError {
 pub fn run(request: &Request, is_init: bool) -> Result<(), RunError> {
     let voice = request.voice;
     if is_init {
+        if request.plan.background {
+            return Err(RunError::OnlyProcess);
+        }
         init::load_modules(voice);
     }
     let signals = EndSignals::hold_back().map_err(|errno| RunError::Wait(WaitError::Poll(errno)))?;
