@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::bpfecho::Bpfecho;
 use support::namespace::counter;
 use support::stream::{assert_all_confirmed, connect_with};
-use support::{stream, sys, test};
+use support::{rtnetlink, stream, test};
 
 fn main() -> ExitCode {
     support::main([
@@ -59,7 +59,7 @@ fn bulk(address: &str, congestion_control: &str) {
 }
 
 fn big_tcp() {
-    sys::set_gso_max_size(400_000);
+    rtnetlink::set_gso_max_size("lo", 400_000);
     for address in [V4, V6] {
         let bpfecho = start();
         let client = connect_with(address, "cubic");

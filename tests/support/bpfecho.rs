@@ -1,5 +1,6 @@
 //! The command as a child process.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 
@@ -75,9 +76,14 @@ impl Drop for Running {
     }
 }
 
+/// Where the program is: where it was built, or where the environment says, as tests may run on another machine than that.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("BPFECHO_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_bpfecho").into())
+}
+
 /// The command, not yet started, in the caller's network namespace.
 pub(crate) fn command(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bpfecho"));
+    let mut command = Command::new(program());
     command.args(arguments.split_whitespace()).stdin(Stdio::null());
     command
 }

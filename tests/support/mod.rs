@@ -8,12 +8,14 @@
 pub(crate) mod bpfecho;
 pub(crate) mod datagram;
 pub(crate) mod foreign;
+pub(crate) mod kernel;
 pub(crate) mod mounts;
 pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod ordinary;
 pub(crate) mod preload;
 pub(crate) mod random;
+pub(crate) mod rtnetlink;
 pub(crate) mod stream;
 pub(crate) mod sys;
 pub(crate) mod tc;

@@ -1,6 +1,5 @@
 //! A bpf filesystem for one test, where nobody else sees it.
 
-use super::namespace::sh;
 use super::sys;
 
 /// Moves this thread, and what it starts, into a mount namespace with a new bpf filesystem at its usual place. It goes
@@ -12,12 +11,12 @@ pub(crate) fn own_bpffs() {
 
 /// Mounts one more, in front of what is there.
 pub(crate) fn mount_bpffs() {
-    sh("mount -t bpf bpf /sys/fs/bpf");
+    sys::mount_bpffs();
 }
 
 /// Takes away the one in front.
 pub(crate) fn unmount_bpffs() {
-    sh("umount /sys/fs/bpf");
+    sys::unmount_bpffs();
 }
 
 /// Whether anything is pinned in the one in front.

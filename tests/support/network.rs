@@ -4,13 +4,12 @@
 //! is left of it, however a test ends.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
 use super::namespace::sh;
-use super::sys;
+use super::{rtnetlink, sys};
 
 /// The addresses of the client and of the server on the usual cable.
 pub(crate) const CLIENT: [&str; 2] = ["10.9.0.1", "fd00:9::1"];
@@ -57,11 +56,6 @@ impl Host {
     pub(crate) fn sh(&self, command: &str) -> String {
         self.run(|| sh(command))
     }
-
-    /// What ip(8) calls this host.
-    fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.namespace.as_raw_fd())
-    }
 }
 
 /// One end of a cable: on which host, what it is called there, and its addresses with prefix lengths.
@@ -69,15 +63,12 @@ pub(crate) struct End<'a>(pub(crate) &'a Host, pub(crate) &'a str, pub(crate) &'
 
 /// Joins two hosts, and waits until packets can pass.
 pub(crate) fn join(one: End, other: End) {
-    let (near, far) = (one.1, other.1);
-    one.0.sh(&format!("ip link add {near} type veth peer name {far} netns {}", other.0.path()));
+    one.0.run(|| rtnetlink::add_veth(one.1, other.1, &other.0.namespace));
     for End(host, name, addresses) in [&one, &other] {
-        // Without link-local addresses, which come with the link, hosts say next to nothing by themselves.
-        host.sh(&format!("ip link set {name} addrgenmode none && ip link set {name} up"));
-        for address in *addresses {
-            let nodad = if address.contains(':') { "nodad" } else { "" };
-            host.sh(&format!("ip address add {address} dev {name} {nodad}"));
-        }
+        host.run(|| {
+            rtnetlink::set_up(name);
+            addresses.iter().for_each(|address| rtnetlink::add_address(name, address));
+        });
     }
     for End(host, name, _) in [one, other] {
         await_up(host, name);
@@ -86,12 +77,7 @@ pub(crate) fn join(one: End, other: End) {
 
 /// Waits until an interface has a carrier, and all of its addresses may be used.
 pub(crate) fn await_up(host: &Host, name: &str) {
-    await_that(&format!("{name} is up"), || {
-        let link = host.sh(&format!("ip address show dev {name}"));
-        (link.contains("state UP") || link.contains("state UNKNOWN"))
-            && link.contains("LOWER_UP")
-            && !link.contains("tentative")
-    });
+    await_that(&format!("{name} is up"), || host.run(|| rtnetlink::is_ready(name)));
 }
 
 /// Waits until `condition` holds, which the kernel or another process brings about.

@@ -2,11 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
@@ -42,6 +44,22 @@ pub(crate) fn enter_new_mount_namespace() {
         check(libc::mount(none, c"/".as_ptr(), none, flags, none.cast()));
     }
 }
+
+/// Mounts a bpf filesystem at its usual place, in front of what is there.
+pub(crate) fn mount_bpffs() {
+    let (source, target) = (c"bpf".as_ptr(), BPFFS.as_ptr());
+    // SAFETY: the texts are terminated, and there are no options.
+    check(unsafe { libc::mount(source, target, source, 0, std::ptr::null()) });
+}
+
+/// Takes away the bpf filesystem that is in front.
+pub(crate) fn unmount_bpffs() {
+    // SAFETY: the text is terminated.
+    check(unsafe { libc::umount(BPFFS.as_ptr()) });
+}
+
+/// Where it is.
+const BPFFS: &CStr = c"/sys/fs/bpf";
 
 /// Moves this thread into a network namespace that exists.
 pub(crate) fn enter_namespace(namespace: &impl AsFd) {
@@ -142,32 +160,6 @@ pub(crate) fn tcp_info(socket: &impl AsFd) -> libc::tcp_info {
     }
 }
 
-/// Lets packets of IPv4 and IPv6 on `lo` be aggregates of up to `bytes` (BIG TCP). Not every ip(8) can.
-pub(crate) fn set_gso_max_size(bytes: u32) {
-    use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-    // linux/if_link.h
-    const IFLA_GSO_MAX_SIZE: u16 = 41;
-    const IFLA_GSO_IPV4_MAX_SIZE: u16 = 63;
-    const NLM_F_REQUEST_ACK: u16 = 5;
-    let mut message = vec![0; 32];
-    for attribute in [IFLA_GSO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE] {
-        message.extend(8u16.to_ne_bytes());
-        message.extend(attribute.to_ne_bytes());
-        message.extend(bytes.to_ne_bytes());
-    }
-    let length = message.len() as u32;
-    message[..4].copy_from_slice(&length.to_ne_bytes());
-    message[4..6].copy_from_slice(&libc::RTM_NEWLINK.to_ne_bytes());
-    message[6..8].copy_from_slice(&NLM_F_REQUEST_ACK.to_ne_bytes());
-    message[20..24].copy_from_slice(&1u32.to_ne_bytes()); // the index of lo
-    let socket = Socket::new(NETLINK_ROUTE).unwrap();
-    socket.connect(&SocketAddr::new(0, 0)).unwrap();
-    socket.send(&message, 0).unwrap();
-    let mut answer = Vec::with_capacity(4096);
-    socket.recv(&mut answer, 0).unwrap();
-    assert_eq!(answer[16..20], [0; 4], "the kernel refuses BIG TCP");
-}
-
 /// The window scales in `info`: that of the peer's windows and that of one's own. They are bit fields of one
 /// byte, which the binding has as it is.
 pub(crate) fn window_scales(info: &libc::tcp_info) -> [u8; 2] {
@@ -206,18 +198,50 @@ pub(crate) fn set_fast_open_connect(socket: &impl AsFd) {
 
 /// Gives up what this thread may do, but for these capabilities (linux/capability.h).
 pub(crate) fn keep_capabilities(capabilities: &[u32]) {
+    set_capabilities(capabilities, false).unwrap();
+}
+
+/// Sets what this thread may do, and what programs that it starts may inherit.
+fn set_capabilities(capabilities: &[u32], inheritable: bool) -> io::Result<()> {
     const _LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
     let mut header = [_LINUX_CAPABILITY_VERSION_3, 0];
+    // Of each half of the capabilities those that are effective, permitted and inheritable.
     let mut sets = [0u32; 6];
     for capability in capabilities {
-        // Of each half those that are effective and permitted; none that is inherited.
-        for set in &mut sets[*capability as usize / 32 * 3..][..2] {
+        for set in &mut sets[*capability as usize / 32 * 3..][..2 + usize::from(inheritable)] {
             *set |= 1 << (capability % 32);
         }
     }
     // SAFETY: the structures are live, and two words and twice three of them.
-    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
-    check(result as i32);
+    done(unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) })
+}
+
+/// Lets `command` run as this user, of no groups, with these capabilities.
+pub(crate) fn run_as(command: &mut Command, user: u32, capabilities: Vec<u32>) {
+    // Made between fork and exec, so no function of the C library that waits for other threads.
+    let become_user = move || {
+        const KEEP: libc::c_ulong = 1;
+        // SAFETY: the calls take numbers, and a list of which nothing is read.
+        unsafe {
+            done(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()))?;
+            done(libc::syscall(libc::SYS_setresgid, user, user, user))?;
+            done(libc::prctl(libc::PR_SET_KEEPCAPS, KEEP).into())?;
+            done(libc::syscall(libc::SYS_setresuid, user, user, user))?;
+        }
+        set_capabilities(&capabilities, true)?;
+        for capability in &capabilities {
+            let (operation, capability) = (libc::PR_CAP_AMBIENT_RAISE, libc::c_ulong::from(*capability));
+            // SAFETY: the call takes numbers only.
+            done(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, operation, capability, 0, 0) }.into())?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls only, and reads what it owns.
+    unsafe { command.pre_exec(become_user) };
+}
+
+fn done(result: libc::c_long) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Raises the limit of open files to what it may be.

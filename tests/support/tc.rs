@@ -1,8 +1,9 @@
-//! What hangs on interfaces, as tc(8) shows it, and on tcx, which older ones do not show.
+//! What hangs on interfaces.
 
-use loader::rtnetlink::{Interface, Netlink};
+use loader::rtnetlink::{Interface, Netlink, filters};
 use loader::{Program, Side, tcx_programs};
 
+use super::kernel;
 use super::namespace::sh;
 
 /// The hooks of traffic control.
@@ -26,7 +27,13 @@ pub(crate) fn state_of(interface: &str) -> String {
 
 /// Whether `lo` has a clsact qdisc.
 pub(crate) fn has_clsact() -> bool {
-    sh("tc qdisc show dev lo").contains("qdisc clsact ")
+    has_clsact_on("lo")
+}
+
+/// Whether an interface has one.
+pub(crate) fn has_clsact_on(interface: &str) -> bool {
+    let index = find(interface).unwrap().index;
+    Netlink::open().unwrap().qdisc_at_clsact(index).unwrap().as_deref() == Some("clsact")
 }
 
 /// The programs of bpfecho on `lo`, by their ids: on tcx, and in filters.
@@ -39,16 +46,14 @@ pub(crate) fn ours_on(interface: &str) -> Vec<u32> {
     let Some(Interface { index, .. }) = find(interface) else { return Vec::new() };
     let side = if interface == "lo" { Side::Egress } else { Side::Ingress };
     let name = |id: u32| Program::open(id).map_or_else(|_| String::new(), |program| program.name().into());
-    let mut ids: Vec<u32> =
-        tcx_programs(index, side).unwrap().into_iter().map(|program| program.program_id).collect();
-    ids.retain(|id| name(*id).starts_with("bpfecho_"));
-    let shown = sh(&format!("tc filter show dev {interface} {side}"));
-    let filters = shown.lines().filter(|line| line.contains(" handle ") && line.contains(" bpfecho_"));
-    ids.extend(
-        filters.map(|line| {
-            line.split_once(" id ").unwrap().1.split(' ').next().unwrap().parse::<u32>().unwrap()
-        }),
-    );
+    let mut ids = Vec::new();
+    if kernel::has_tcx() {
+        ids.extend(tcx_programs(index, side).unwrap().into_iter().map(|program| program.program_id));
+        ids.retain(|id| name(*id).starts_with("bpfecho_"));
+    }
+    let mut filters = filters(&mut Netlink::open().unwrap(), index, side).unwrap();
+    filters.retain(|filter| filter.name.as_ref().is_some_and(|name| name.starts_with("bpfecho_")));
+    ids.extend(filters.iter().filter_map(|filter| filter.program_id));
     ids
 }
 
