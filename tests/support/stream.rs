@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::namespace::counter;
 use super::sys;
 
 /// How long nothing may happen on a connection before the test fails: a stall, not a slow machine.
@@ -126,4 +127,14 @@ pub(crate) fn small_exchange(stream: &TcpStream, seed: u64) {
     let mut rest = [0];
     let mut reader = stream;
     assert_eq!(reader.read(&mut rest).unwrap(), 0, "the stream goes on behind the echo");
+}
+
+/// Sends messages one after another, each when the one before is back. Returns how many waited for a delayed
+/// acknowledgment, by the kernel's own count.
+pub(crate) fn converse(stream: &TcpStream, messages: u64) -> u64 {
+    let before = counter("DelayedACKs");
+    for offset in 0..messages {
+        ping(stream, piece(offset, 128));
+    }
+    counter("DelayedACKs") - before
 }

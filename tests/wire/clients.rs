@@ -12,7 +12,7 @@ use super::support::namespace::{counter, sh};
 use super::support::network;
 use super::support::network::{Host, SERVER, V4, V6, await_that, join, offloads_off, server};
 use super::support::sys::tcp_option::{ECN, SACK, TIMESTAMPS, WINDOW_SCALE};
-use super::support::{stream, sys};
+use super::support::{datagram, stream, sys};
 
 /// One short exchange on a new connection from `source`.
 fn connection(source: Ipv4Addr, index: u64) {
@@ -58,32 +58,10 @@ pub(crate) fn time_wait() {
     assert_eq!(bpfecho.end().count("handshake"), 5_000);
 }
 
-/// Sends a datagram and waits for its echo, several times where the first may be lost.
-pub(crate) fn datagram(remote: &str, length: usize, tries: u32) {
-    let local = if remote.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
-    let client = UdpSocket::bind(local).unwrap();
-    client.connect(remote).unwrap();
-    let wait = if tries == 1 { stream::STALL } else { Duration::from_secs(2) };
-    client.set_read_timeout(Some(wait)).unwrap();
-    let sent = stream::piece(length as u64, length);
-    for _ in 0..tries {
-        // What a router said to an earlier try is the next one's error.
-        if client.send(sent).is_err() && tries == 1 {
-            panic!("{length} bytes cannot be sent to {remote}");
-        }
-        let mut buffer = [0; 65536];
-        if let Ok(received) = client.recv(&mut buffer) {
-            assert!(buffer[..received] == *sent, "{length} bytes over {remote}: {received} came back");
-            return;
-        }
-    }
-    panic!("{length} bytes are not echoed by {remote}");
-}
-
 fn datagrams() {
     for (remote, longest) in [(V4, 65_507), (V6, 65_487)] {
         for length in [0, 1, 1452, 1453, 1472, 1473, 2952, 9000, 60_000, longest] {
-            datagram(remote, length, 1);
+            datagram::of_length(remote, length, 1);
         }
     }
 }
@@ -225,12 +203,7 @@ fn converse(no_delay: bool) -> End {
     for address in [V4, V6] {
         let client = stream::connect(address);
         client.set_nodelay(no_delay).unwrap();
-        let before = counter("DelayedACKs");
-        for offset in 0..MESSAGES {
-            stream::ping(&client, stream::piece(offset, 128));
-        }
-        // A delayed acknowledgment that anything waited for shows in the kernel's own count.
-        let delayed = counter("DelayedACKs") - before;
+        let delayed = stream::converse(&client, MESSAGES);
         assert!(delayed <= MESSAGES / 50, "{delayed} messages over {address} waited");
         for unwanted in ["PAWSEstab", "TCPChallengeACK", "RetransSegs", "TCPRcvQDrop"] {
             assert_eq!(counter(unwanted), 0, "{unwanted} over {address}");

@@ -9,7 +9,7 @@ use super::packet;
 use super::support::bpfecho::Bpfecho;
 use super::support::namespace::sh;
 use super::support::network::{End, Host, V4, V6, await_up, join, server};
-use super::support::{stream, sys};
+use super::support::{datagram, stream, sys};
 
 /// A network device in the hands of the test.
 struct Tunnel(File);
@@ -117,7 +117,7 @@ pub(crate) fn tunnel() {
 fn exchange() {
     for remote in [V4, V6] {
         stream::exchange(&stream::connect(remote), 64 << 20, 1 << 16);
-        super::clients::datagram(remote, 9000, 1);
+        datagram::of_length(remote, 9000, 1);
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::thread;
 
-use super::clients::datagram;
 use super::start;
 use super::support::bpfecho::Bpfecho;
 use super::support::namespace::{counter, sh};
 use super::support::network::{End, Host, V4, V6, await_up, join, offloads_off, server};
-use super::support::{stream, sys};
+use super::support::{datagram, stream, sys};
 
 /// The server behind a router.
 const BEHIND_ROUTER: [&str; 2] = ["10.8.0.2:1122", "[fd00:8::2]:1122"];
@@ -54,7 +53,7 @@ impl Routed {
             assert_eq!(sys::tcp_info(&client).tcpi_snd_mss, 1280 - overhead);
             // The first may be lost, until its sender knows how large a packet may be.
             for length in [1000, 1472, 1473, 9000, 60_000] {
-                datagram(remote, length, 5);
+                datagram::of_length(remote, length, 5);
             }
         }
         assert_eq!(counter("InCsumErrors"), 0);
@@ -98,7 +97,7 @@ pub(crate) fn jumbo() {
         stream::exchange(&client, 256 << 20, 1 << 17);
         assert_eq!(sys::tcp_info(&client).tcpi_snd_mss, 9000 - overhead);
         for length in [8972, 8973, 60_000] {
-            datagram(remote, length, 1);
+            datagram::of_length(remote, length, 1);
         }
     }
 }
