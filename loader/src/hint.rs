@@ -47,6 +47,12 @@ bitflags! {
 /// What loading a networking program needs: kernel commit 2c78ee898d8f.
 const NETWORKING: Capabilities = Capabilities::CAP_BPF.union(Capabilities::CAP_NET_ADMIN);
 
+/// What the verifier says of what it takes from nobody without CAP_PERFMON (kernel commit 2c78ee898d8f): arithmetic
+/// between pointers and variables, among others; on older kernels also comparing with the end of a packet (seen on 5.10)
+/// and writing a part of where a variable was kept (seen on 6.1).
+const NEEDS_PERFMON: [&str; 3] =
+    ["prohibited for !root", "pointer comparison prohibited", "attempt to corrupt spilled pointer"];
+
 /// The hint for `failure` with `errno`, if there is one.
 pub(crate) fn explain(failure: Failure<'_>, errno: Errno) -> Option<Cow<'static, str>> {
     explain_from(failure, errno, Evidence::gather)
@@ -80,9 +86,9 @@ pub(crate) fn explain_from(
         {
             Some("this kernel has no BPF classifier: CONFIG_NET_CLS_BPF (module cls_bpf)".into())
         }
-        // The verifier says this of what it takes from nobody without CAP_PERFMON, kernel commit 2c78ee898d8f:
-        // arithmetic between pointers and variables, among others.
-        (Failure::ProgramLoad { log, .. }, Errno::EACCES) if log.contains("prohibited for !root") => {
+        (Failure::ProgramLoad { log, .. }, Errno::EACCES)
+            if NEEDS_PERFMON.iter().any(|text| log.contains(text)) =>
+        {
             let held = Capabilities::from_bits_retain(evidence().capabilities?);
             missing(Capabilities::CAP_PERFMON, NETWORKING | Capabilities::CAP_PERFMON, held).map(Cow::from)
         }
@@ -221,15 +227,19 @@ mod tests {
 
     #[test]
     fn what_the_verifier_wants_cap_perfmon_for_is_named() {
-        let log =
-            "R5 has pointer with unsupported alu operation, pointer arithmetic with it prohibited for !root";
-        let failure = Failure::ProgramLoad { license: b"MIT", log };
-        let text = |held| explain_from(failure, Errno::EACCES, || evidence(held)).map(Cow::into_owned);
-        assert_eq!(
-            text(BPF | NET_ADMIN).as_deref(),
-            Some("needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, this process lacks CAP_PERFMON")
-        );
-        assert_eq!(text(BPF | NET_ADMIN | Capabilities::CAP_PERFMON), None);
+        for log in [
+            "R5 has pointer with unsupported alu operation, pointer arithmetic with it prohibited for !root",
+            "R8 pointer comparison prohibited",
+            "attempt to corrupt spilled pointer on stack",
+        ] {
+            let failure = Failure::ProgramLoad { license: b"MIT", log };
+            let text = |held| explain_from(failure, Errno::EACCES, || evidence(held)).map(Cow::into_owned);
+            assert_eq!(
+                text(BPF | NET_ADMIN).as_deref(),
+                Some("needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, this process lacks CAP_PERFMON")
+            );
+            assert_eq!(text(BPF | NET_ADMIN | Capabilities::CAP_PERFMON), None);
+        }
     }
 
     #[test]
