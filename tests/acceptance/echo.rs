@@ -11,7 +11,7 @@ pub(crate) fn streams(line: &Line) {
     let _bpfecho = line.start("");
     for address in line.addresses() {
         let client = stream::connect(address);
-        stream::exchange(&client, 16 << 20, 1 << 16);
+        stream::exchange(&client, 8 << 20, 1 << 16);
         stream::assert_all_confirmed(&client);
     }
 }

@@ -70,7 +70,8 @@ fn refused(line: &Line) {
     let index = line.run(|| tc::find(line.interface()).unwrap().index.0);
     let said = fails("--hook tcx");
     let reason = "this kernel has no tcx, which came with Linux 6.6";
-    assert_eq!(said, format!("bpfecho: interface {index}: attaching by tcx: EINVAL: {reason}\n"));
+    let place = format!("interface {index} {}", line.side());
+    assert_eq!(said, format!("bpfecho: {place}: attaching by tcx: EINVAL: {reason}\n"));
     let finding = "fail  hooks         no tcx, which came with Linux 6.6: choose --hook clsact\n";
     let checked = fails("--hook tcx --check");
     assert!(checked.contains(finding), "{checked}");

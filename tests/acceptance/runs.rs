@@ -4,7 +4,7 @@ use super::hooks::assert_nothing_left;
 use super::line::Line;
 use super::support::bpfecho::{Bpfecho, command, run};
 use super::support::ordinary::Ordinary;
-use super::support::{datagram, kernel, mounts, stream, tc};
+use super::support::{datagram, kernel, mounts, stream, sys, tc};
 
 /// The hooks of traffic control that the kernel has.
 fn hooks() -> Vec<&'static str> {
@@ -71,11 +71,29 @@ pub(crate) fn killed() {
     }
 }
 
+/// Two are enough where the kernel is not too old; what else is missing there is said.
 pub(crate) fn two_capabilities() {
     let ordinary = Ordinary::new();
-    for line in [Line::Loopback, Line::cable()] {
+    let mut held = vec!["bpf", "net_admin"];
+    let cable = Line::cable();
+    let refused = |held: &[&str], reason: &str| {
+        let mut command = ordinary.command(held);
+        let output = cable.run(|| command.args(cable.arguments().split(' ')).output().unwrap());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.ends_with(reason), "{said}");
+        kernel::not_here(&said);
+    };
+    if kernel::charges_memlock() {
+        refused(&held, " counts BPF memory as locked memory, and the limit is 65536 bytes (ulimit -l)\n");
+        sys::allow_locked_memory();
+    }
+    if kernel::needs_perfmon() {
+        refused(&held, ": needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, this process lacks CAP_PERFMON\n");
+        held.push("perfmon");
+    }
+    for line in [Line::Loopback, cable] {
         for hook in hooks() {
-            let mut command = ordinary.command(&["bpf", "net_admin"]);
+            let mut command = ordinary.command(&held);
             command.args(line.arguments().split(' ')).args(["--hook", hook, "--protocol", "tcp,udp,icmp"]);
             let bpfecho = line.run(|| Bpfecho::spawn(&mut command));
             for address in line.addresses() {
@@ -89,6 +107,7 @@ pub(crate) fn two_capabilities() {
 }
 
 pub(crate) fn missing_capabilities() {
+    sys::allow_locked_memory();
     let ordinary = Ordinary::new();
     for (held, lacks) in
         [(&[][..], "CAP_BPF and CAP_NET_ADMIN"), (&["net_admin"], "CAP_BPF"), (&["bpf"], "CAP_NET_ADMIN")]

@@ -12,7 +12,18 @@ pub(crate) fn has_tcx() -> bool {
     version() >= (6, 6)
 }
 
+/// Whether the memory of maps and programs counts as locked memory (until kernel commit 3ac1f01b43b6).
+pub(crate) fn charges_memlock() -> bool {
+    version() < (5, 11)
+}
+
+/// Whether the verifier takes the programs from nobody without CAP_PERFMON: seen on 5.10 and 6.1, and not on 6.12.
+pub(crate) fn needs_perfmon() -> bool {
+    version() < (6, 12)
+}
+
 /// Notes that the kernel cannot do what is under test, and that bpfecho said so, in words that were compared.
 pub(crate) fn not_here(said: &str) {
-    println!("not here: {}", said.trim_end());
+    // The line of the test itself is still open.
+    println!("\nnot here: {}", said.trim_end());
 }

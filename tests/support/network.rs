@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use super::namespace::sh;
+use super::namespace::{self, sh};
 use super::{rtnetlink, sys};
 
 /// The addresses of the client and of the server on the usual cable.
@@ -30,7 +30,7 @@ impl Host {
     /// A new host, of which nothing but `lo` exists.
     pub(crate) fn new() -> Self {
         let thread = thread::spawn(|| {
-            sys::enter_new_namespace();
+            namespace::enter_new();
             Self::here()
         });
         thread.join().unwrap()
@@ -66,6 +66,7 @@ pub(crate) fn join(one: End, other: End) {
     one.0.run(|| rtnetlink::add_veth(one.1, other.1, &other.0.namespace));
     for End(host, name, addresses) in [&one, &other] {
         host.run(|| {
+            rtnetlink::without_link_local(name);
             rtnetlink::set_up(name);
             addresses.iter().for_each(|address| rtnetlink::add_address(name, address));
         });

@@ -81,13 +81,21 @@ pub(crate) fn add_vlan(name: &str, below: &str, id: u16) {
     add_link(name, InfoKind::Vlan, InfoData::Vlan(vec![InfoVlan::Id(id)]), &[place]);
 }
 
-/// Brings an interface up. It gets no link-local address: without one hosts say next to nothing by themselves.
+/// Brings an interface up.
 #[track_caller]
 pub(crate) fn set_up(name: &str) {
     let mut message = LinkMessage::default();
     message.header.index = index(name);
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
+    request(0, RouteNetlinkMessage::SetLink(message));
+}
+
+/// Lets an interface have no link-local address: without one hosts say next to nothing by themselves.
+#[track_caller]
+pub(crate) fn without_link_local(name: &str) {
+    let mut message = LinkMessage::default();
+    message.header.index = index(name);
     let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     message.attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])];
     request(0, RouteNetlinkMessage::SetLink(message));
@@ -135,11 +143,28 @@ pub(crate) fn set_gso_max_size(name: &str, bytes: u32) {
     // linux/if_link.h
     const IFLA_GSO_MAX_SIZE: u16 = 41;
     const IFLA_GSO_IPV4_MAX_SIZE: u16 = 63;
+    set_numbers(name, [IFLA_GSO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE].map(|attribute| (attribute, bytes)));
+}
+
+/// Lets each packet on an interface be one segment, so that what happens to packets happens often.
+#[track_caller]
+pub(crate) fn without_aggregates(name: &str) {
+    // linux/if_link.h
+    const IFLA_GSO_MAX_SEGS: u16 = 40;
+    set_numbers(name, [(IFLA_GSO_MAX_SEGS, 1)]);
+}
+
+/// Sets attributes of an interface.
+#[track_caller]
+fn set_numbers(name: &str, attributes: impl IntoIterator<Item = (u16, u32)>) {
     let mut message = LinkMessage::default();
     message.header.index = index(name);
-    message.attributes = [IFLA_GSO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE]
-        .map(|attribute| LinkAttribute::Other(DefaultNla::new(attribute, bytes.to_ne_bytes().into())))
-        .into();
+    let attributes = attributes.into_iter();
+    message.attributes = attributes
+        .map(|(attribute, value)| {
+            LinkAttribute::Other(DefaultNla::new(attribute, value.to_ne_bytes().into()))
+        })
+        .collect();
     request(0, RouteNetlinkMessage::SetLink(message));
 }
 

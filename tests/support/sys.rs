@@ -18,20 +18,10 @@ pub(crate) fn is_privileged() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Moves this thread into a new network namespace and brings up its `lo`.
+/// Moves this thread into a new network namespace.
 pub(crate) fn enter_new_namespace() {
-    // SAFETY: the arguments are a flag, a name that is terminated, and a structure the kernel fills.
-    unsafe {
-        check(libc::unshare(libc::CLONE_NEWNET));
-        let socket = check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0));
-        let mut request: libc::ifreq = zeroed();
-        request.ifr_name[0] = b'l' as _;
-        request.ifr_name[1] = b'o' as _;
-        check(libc::ioctl(socket, libc::SIOCGIFFLAGS, &mut request));
-        request.ifr_ifru.ifru_flags |= libc::IFF_UP as i16;
-        check(libc::ioctl(socket, libc::SIOCSIFFLAGS, &request));
-        check(libc::close(socket));
-    }
+    // SAFETY: the call takes a number only.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) });
 }
 
 /// Moves this thread into a new mount namespace, of which nothing is seen outside.
@@ -242,6 +232,13 @@ pub(crate) fn run_as(command: &mut Command, user: u32, capabilities: Vec<u32>) {
 
 fn done(result: libc::c_long) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lifts the limit of locked memory, for this process and those that it starts.
+pub(crate) fn allow_locked_memory() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the structure is live.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) });
 }
 
 /// Raises the limit of open files to what it may be.

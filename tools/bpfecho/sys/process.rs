@@ -91,7 +91,6 @@ pub fn boot_time_ns() -> u64 {
 pub fn utc(seconds: u64) -> String {
     // SAFETY: the pointers are those of live values; zeros are a value of the structure.
     let time = unsafe {
-        // time_t, which libc has deprecate its name where its width changes.
         let seconds = seconds as _;
         let mut time: libc::tm = zeroed();
         libc::gmtime_r(&seconds, &mut time);
