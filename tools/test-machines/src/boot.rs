@@ -7,24 +7,24 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::machine::Architecture;
+use crate::machine::Hardware;
 
 /// How long a machine may take: several times what one takes here.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Boots the kernel with this root. Returns what it says on its console. Nothing connects it to a network.
-pub(crate) fn boot(architecture: &Architecture, image: &Path, initramfs: &Path) -> Result<String, String> {
-    let qemu = architecture.qemu;
+pub(crate) fn boot(hardware: &Hardware, image: &Path, initramfs: &Path) -> Result<String, String> {
+    let qemu = hardware.qemu;
     let failed = |error: io::Error| format!("running {qemu}: {error}");
     let mut child = Command::new(qemu)
-        .args(architecture.hardware)
+        .args(hardware.options)
         .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1G"])
-        .args(["-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio", "-nic", "none"])
+        .args(["-nographic", "-no-reboot", "-nodefaults", "-nic", "none"])
         .arg("-kernel")
         .arg(image)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", &format!("console={} quiet panic=-1", architecture.console)])
+        .args(["-append", &format!("console={} quiet panic=-1", hardware.console)])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -7,8 +7,6 @@ use std::process::Command;
 
 use debian_packages::Suite;
 
-use crate::run;
-
 /// What the suites need of the kernel that may be a module.
 const WANTED: [&str; 5] = ["veth", "8021q", "sch_ingress", "cls_bpf", "sch_netem"];
 
@@ -94,7 +92,12 @@ fn canonical(name: &str) -> String {
 
 fn decompressed(path: &Path) -> Result<Vec<u8>, String> {
     if path.extension().is_some_and(|extension| extension == "xz") {
-        run(Command::new("xz").args(["--decompress", "--stdout"]).arg(path))
+        let output = Command::new("xz").args(["--decompress", "--stdout"]).arg(path).output();
+        let output = output.map_err(|error| format!("starting xz: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("decompressing {} failed ({})", path.display(), output.status));
+        }
+        Ok(output.stdout)
     } else {
         read(path)
     }

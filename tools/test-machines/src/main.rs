@@ -14,10 +14,11 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 use std::{env, fs};
 
+use build_dist::architecture::Architecture;
 use debian_packages::Suite;
 
 use binaries::Binaries;
@@ -51,11 +52,13 @@ fn test(machines: &[&Machine]) -> Result<bool, String> {
     let mut built: BTreeMap<&str, Binaries> = BTreeMap::new();
     let mut consoles = Vec::new();
     for machine in machines {
-        let target = machine.architecture.target;
-        if !built.contains_key(target) {
-            built.insert(target, binaries::build(&root, machine.architecture)?);
+        let name = machine.hardware.architecture;
+        let architecture =
+            Architecture::named(name).ok_or_else(|| format!("nothing is built for `{name}`"))?;
+        if !built.contains_key(name) {
+            built.insert(name, binaries::build(&root, architecture)?);
         }
-        let console = run_machine(&root, machine, &built[target]);
+        let console = run_machine(&root, machine, architecture, &built[name]);
         consoles.push(console.map_err(|error| format!("{}: {error}", machine.name))?);
     }
     let columns: Vec<(&str, &Console)> = machines.iter().map(|machine| machine.name).zip(&consoles).collect();
@@ -72,16 +75,21 @@ fn test(machines: &[&Machine]) -> Result<bool, String> {
 }
 
 /// Runs one machine.
-fn run_machine(root: &Path, machine: &Machine, binaries: &Binaries) -> Result<Console, String> {
-    let Machine { name, architecture, suite, package } = machine;
-    let cache = root.join("target/debian");
+fn run_machine(
+    root: &Path,
+    machine: &Machine,
+    architecture: &Architecture,
+    binaries: &Binaries,
+) -> Result<Console, String> {
+    let Machine { name, hardware, suite, package } = machine;
+    let cache = root.join("target/debian-packages");
     let kernel = Kernel::fetch(&Suite::open(&cache, suite, architecture.debian)?, package)?;
     let folder = root.join("target/test-machines").join(name);
     fs::create_dir_all(&folder).map_err(|error| format!("creating {}: {error}", folder.display()))?;
     let busybox = Suite::open(&cache, BUSYBOX_SUITE, architecture.debian)?;
     let initramfs = initramfs::write(&folder, &busybox, binaries, &kernel)?;
     let start = Instant::now();
-    let said = boot::boot(architecture, &kernel.image, &initramfs)?;
+    let said = boot::boot(hardware, &kernel.image, &initramfs)?;
     let log = folder.join("console");
     fs::write(&log, &said).map_err(|error| format!("writing {}: {error}", log.display()))?;
     let console = Console::parse(&said);
@@ -92,14 +100,3 @@ fn run_machine(root: &Path, machine: &Machine, binaries: &Binaries) -> Result<Co
 
 /// The suite whose busybox is used, whatever the kernel.
 const BUSYBOX_SUITE: &str = "trixie";
-
-/// Runs `command`, which must succeed. Returns what it prints; what it says on standard error is in the error.
-fn run(command: &mut Command) -> Result<Vec<u8>, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("starting {program}: {error}"))?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{program} failed ({}): {}", output.status, said.trim_end()))
-}
