@@ -17,6 +17,8 @@ pub(crate) struct Kernel {
     pub(crate) image: PathBuf,
     /// The modules that are wanted and those that they need, as the kernel takes them, in the order in which it does.
     pub(crate) modules: Vec<(String, Vec<u8>)>,
+    /// The folder with all modules, somewhere below it.
+    pub(crate) all_modules: PathBuf,
 }
 
 impl Kernel {
@@ -32,7 +34,10 @@ impl Kernel {
         let image = files.iter().find(|path| name(path).starts_with("vmlinu")).cloned();
         let image = image.ok_or_else(|| format!("{package} has no image of a kernel"))?;
         let modules = load_order(&files).map_err(|error| format!("{package}: {error}"))?;
-        Ok(Self { image, modules })
+        let all_modules =
+            files.iter().flat_map(|path| path.ancestors()).find(|path| path.ends_with("lib/modules"));
+        let all_modules = all_modules.ok_or_else(|| format!("{package} has no modules"))?.into();
+        Ok(Self { image, modules, all_modules })
     }
 }
 

@@ -7,6 +7,7 @@
 mod binaries;
 mod boot;
 mod console;
+mod first_process;
 mod initramfs;
 mod kernel;
 mod machine;
@@ -92,7 +93,10 @@ fn run_machine(
     let said = boot::boot(hardware, &kernel.image, &initramfs)?;
     let log = folder.join("console");
     fs::write(&log, &said).map_err(|error| format!("writing {}: {error}", log.display()))?;
-    let console = Console::parse(&said);
+    let mut console = Console::parse(&said);
+    if hardware.architecture == first_process::ARCHITECTURE {
+        console.checks.push(first_process::check(root, binaries, &kernel)?);
+    }
     let release = console.kernel.as_deref().unwrap_or("unknown");
     println!("{name}: kernel {release}, {} checks in {} s", console.checks.len(), start.elapsed().as_secs());
     Ok(console)
