@@ -24,7 +24,7 @@ pub(crate) fn build(root: &Path, architecture: &'static Architecture) -> Result<
     let product = toolchain.product()?;
     // A test that fails says so before it ends.
     let mut suites = toolchain.cargo("test", Panic::Told);
-    suites.args(["--no-run", "--message-format=json"]).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    suites.args(["--no-run", "--message-format=json-render-diagnostics"]).env("CARGO_PROFILE_DEV_DEBUG", "0");
     suites.args(SUITES.map(|suite| format!("--test={suite}")));
     let mut suites = executables(&output(&mut suites)?);
     suites.retain(|(name, _)| SUITES.contains(&name.as_str()));
