@@ -131,16 +131,17 @@ impl Options {
         if self.timestamps[0] == 0 {
             return Some(());
         }
-        let value = self.timestamp();
+        // From where it is: a copy on the stack may be written byte by byte, which old verifiers may refuse.
+        let [_, _, value @ .., _, _, _, _] = &self.timestamps;
         let [.., a, b, c, d] = self.timestamps;
-        let (old, new) = (Be32([a, b, c, d]).word() as u32, value.word() as u32);
+        let (old, new) = (Be32([a, b, c, d]).word() as u32, Be32(*value).word() as u32);
         // Words at an odd place count with their bytes swapped (RFC 1071 section 2 B).
         if (at - self.start) % 2 == 1 {
             edit.replace(u64::from(old.swap_bytes()), u64::from(new.swap_bytes()));
         } else {
             edit.replace(u64::from(old), u64::from(new));
         }
-        frame.store(at + 6, &value.0).then_some(())
+        frame.store(at + 6, value).then_some(())
     }
 
     /// Writes the options of the answer to a SYN over its own, which are in `segment` with zeros behind them: MSS,

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use core::mem::MaybeUninit;
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use crate::abi::{Counter, CounterPair, Prefix, helpers, link, map};
@@ -145,8 +146,7 @@ unsafe fn lookup<K, V>(map: *mut MapDefinition, key: &K) -> Option<&'static mut 
     unsafe { helper::map_lookup_elem(map, (&raw const *key).cast()).cast::<V>().as_mut() }
 }
 
-/// A key on the stack, where the verifier takes no access that is not aligned. The address is, so eight bytes of it may
-/// be copied at once.
+/// A key on the stack, where the verifier takes no access that is not aligned.
 #[repr(C, align(8))]
 struct Key {
     padding: u32,
@@ -156,11 +156,36 @@ struct Key {
 impl Key {
     #[inline(always)]
     fn new(&Prefix { length, address }: &Prefix) -> Self {
-        let mut key = Self { padding: 0, prefix: Prefix { length: 0, address } };
-        // SAFETY: the field is live. Else the compiler may copy the length and half of the address's eight bytes at once.
-        unsafe { write_volatile(&raw mut key.prefix.length, length) };
-        key
+        let mut key = MaybeUninit::<Self>::uninit();
+        let [a, b, c, d, e, f, g, h, ..] = address;
+        let [.., i, j, k, l, m, n, o, p] = address;
+        // SAFETY: the three words are all of the key, and aligned as it is. Any bytes are valid.
+        unsafe {
+            let words = key.as_mut_ptr().cast::<[u8; 8]>();
+            write_word(words, word(0, length));
+            write_word(words.add(1), [a, b, c, d, e, f, g, h]);
+            write_word(words.add(2), [i, j, k, l, m, n, o, p]);
+            key.assume_init()
+        }
     }
+}
+
+/// The bytes of two numbers.
+#[inline(always)]
+fn word(first: u32, second: u32) -> [u8; 8] {
+    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    [a, b, c, d, e, f, g, h]
+}
+
+/// Writes eight bytes of the stack at once. Without CAP_PERFMON verifiers like that of 6.1 take no less where there is a
+/// register that they remember, be it but a number (check_stack_write_fixed_off() in kernel/bpf/verifier.c).
+///
+/// # Safety
+/// `place` is valid for writes, and aligned for numbers of eight bytes.
+#[inline(always)]
+unsafe fn write_word(place: *mut [u8; 8], word: [u8; 8]) {
+    // SAFETY: as the caller promises.
+    unsafe { write_volatile(place.cast(), u64::from_ne_bytes(word)) };
 }
 
 /// The entry `index` of an array. (A key that is a constant would be global data.)
@@ -169,8 +194,12 @@ impl Key {
 /// The map's keys are `u32`, its values have the type `V`.
 #[inline(always)]
 unsafe fn entry<V>(map: *mut MapDefinition, index: u32) -> Option<&'static mut V> {
-    // SAFETY: as the caller promises.
-    unsafe { lookup::<u32, V>(map, &index) }
+    let mut key = MaybeUninit::<u64>::uninit();
+    // SAFETY: as the caller promises; the key is the first half of the word.
+    unsafe {
+        write_word(key.as_mut_ptr().cast(), word(index, 0));
+        helper::map_lookup_elem(map, key.as_ptr().cast()).cast::<V>().as_mut()
+    }
 }
 
 /// Where a program runs.
@@ -322,7 +351,8 @@ fn forget(skb: *mut SkBuff, value: u32) -> u32 {
 /// Adds `key` to a hash whose values are `u32` and say nothing.
 #[inline(always)]
 fn remember<K>(map: *mut MapDefinition, key: &K) {
-    let value = 0u32;
+    // Of which four count: see `write_word`.
+    let value = 0u64;
     // SAFETY: callers pass the map of these keys. If there is no room, nothing is remembered.
     unsafe { helper::map_update_elem(map, (&raw const *key).cast(), (&raw const value).cast(), 0) };
 }

@@ -61,6 +61,20 @@ impl Instruction {
 /// Which bytes of the stack were written.
 type Written = [bool; STACK];
 
+/// What a verifier may remember.
+#[derive(Clone, Copy, PartialEq)]
+struct Memory {
+    /// Whether it knows something of a register, other than that it is zero.
+    registers: [bool; REGISTERS],
+    /// Whether such a register is in these eight bytes of the stack.
+    stack: [bool; STACK / WORD],
+}
+
+const REGISTERS: usize = 11;
+
+/// The bytes of a register.
+const WORD: usize = 8;
+
 impl<'a> Graph<'a> {
     pub(crate) fn new(code: &'a [u8], little_endian: bool) -> Self {
         Self { code, little_endian }
@@ -184,5 +198,93 @@ impl<'a> Graph<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Without CAP_PERFMON verifiers like that of 6.1 let nobody write less than eight bytes over a register in the stack,
+    /// be it but a number: "attempt to corrupt spilled pointer" (check_stack_write_fixed_off() in kernel/bpf/verifier.c).
+    /// They take for one whatever was written at the first of eight bytes, unless they know nothing of it or that it is
+    /// zero.
+    pub(crate) fn registers_on_the_stack_are_overwritten_whole(&self, start: usize) -> Result<(), String> {
+        let memory = Memory { registers: [true; REGISTERS], stack: [false; STACK / WORD] };
+        let mut before = BTreeMap::from([(start, memory)]);
+        let mut waiting = vec![start];
+        while let Some(index) = waiting.pop() {
+            let mut memory = before[&index];
+            self.remember(index, &mut memory)?;
+            for next in self.successors(index)? {
+                let merged = before.get(&next).map_or(memory, |other| Memory {
+                    registers: std::array::from_fn(|at| memory.registers[at] || other.registers[at]),
+                    stack: std::array::from_fn(|at| memory.stack[at] || other.stack[at]),
+                });
+                if before.insert(next, merged) != Some(merged) {
+                    waiting.push(next);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What may be remembered behind an instruction.
+    fn remember(&self, index: usize, Memory { registers, stack }: &mut Memory) -> Result<(), String> {
+        const MOVE_IMMEDIATE: u8 = 0xb7;
+        const MOVE: u8 = 0xbf;
+        const LOAD_WORD: u8 = 0x79;
+        let instruction = self.instruction(index)?;
+        let Instruction { opcode, source, immediate, .. } = instruction;
+        let (destination, source) = (usize::from(instruction.destination), usize::from(source));
+        match instruction.class() {
+            3 => {
+                let Some(bytes) = instruction.stack_bytes(instruction.destination) else { return Ok(()) };
+                let word = &mut stack[bytes.start / WORD];
+                if *word && bytes.len() < WORD {
+                    return Err(format!("instruction {index} overwrites a part of a register in the stack"));
+                }
+                *word = registers[source] && bytes.start % WORD == 0;
+            }
+            // What is compared is known better then.
+            5 if opcode == Instruction::CALL => registers[..6].fill(true),
+            5 => (registers[destination], registers[source]) = (true, true),
+            _ => {
+                registers[destination] = match opcode {
+                    MOVE_IMMEDIATE => immediate != 0,
+                    MOVE => registers[source],
+                    LOAD_WORD => instruction.source == FRAME_POINTER,
+                    _ => true,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXIT: [u8; INSTRUCTION] = [0x95, 0, 0, 0, 0, 0, 0, 0];
+    /// `r1 = 5` and `r1 = 0`.
+    const FIVE: [u8; INSTRUCTION] = [0xb7, 1, 0, 0, 5, 0, 0, 0];
+    const ZERO: [u8; INSTRUCTION] = [0xb7, 1, 0, 0, 0, 0, 0, 0];
+    /// `*(u64 *)(r10 - 8) = r1`
+    const WHOLE: [u8; INSTRUCTION] = [0x7b, 0x1a, 0xf8, 0xff, 0, 0, 0, 0];
+    /// `*(u32 *)(r10 - 8) = r1` and `*(u32 *)(r10 - 4) = r1`
+    const FIRST: [u8; INSTRUCTION] = [0x63, 0x1a, 0xf8, 0xff, 0, 0, 0, 0];
+    const SECOND: [u8; INSTRUCTION] = [0x63, 0x1a, 0xfc, 0xff, 0, 0, 0, 0];
+
+    #[test]
+    fn a_register_in_the_stack_is_overwritten_whole_or_not_at_all() {
+        let check = |code: &[[u8; INSTRUCTION]]| {
+            Graph::new(code.as_flattened(), true).registers_on_the_stack_are_overwritten_whole(0)
+        };
+        let refused =
+            |index| Err(format!("instruction {index} overwrites a part of a register in the stack"));
+        assert_eq!(check(&[FIVE, WHOLE, WHOLE, EXIT]), Ok(()));
+        assert_eq!(check(&[FIVE, WHOLE, SECOND, EXIT]), refused(2));
+        assert_eq!(check(&[FIVE, FIRST, SECOND, EXIT]), refused(2));
+        assert_eq!(check(&[FIVE, SECOND, FIRST, EXIT]), Ok(()));
+        assert_eq!(check(&[ZERO, WHOLE, SECOND, EXIT]), Ok(()));
+        // Where two ways meet, by `if r1 == 0 goto +1`.
+        let branch = [0x15, 1, 1, 0, 0, 0, 0, 0];
+        assert_eq!(check(&[FIVE, branch, WHOLE, SECOND, EXIT]), refused(3));
     }
 }
