@@ -1,7 +1,7 @@
 //! What the rules ask of the hook they run in. In the kernel the answers are maps, patched instructions and
 //! helper calls; in tests they are whatever the test says.
 
-use crate::abi::Prefix;
+use crate::abi::{Counter, Prefix};
 use crate::headers::{Ethernet, SegmentHeader};
 use crate::options::Options;
 use crate::packet::{Header, Packet, zeroed};
@@ -54,6 +54,11 @@ pub trait Host {
     /// all that comes behind once for each way in which the value may have come about.
     fn forget(&self, value: u32) -> u32 {
         value
+    }
+
+    /// [`Self::forget`] for a counter.
+    fn forget_counter(&self, counter: Counter) -> Counter {
+        counter
     }
 }
 

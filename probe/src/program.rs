@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use core::mem::MaybeUninit;
+use core::mem::{MaybeUninit, transmute};
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use crate::abi::{Counter, CounterPair, Prefix, helpers, link, map};
@@ -311,6 +311,12 @@ impl<P: Place> Host for Hook<P> {
     #[inline(always)]
     fn forget(&self, value: u32) -> u32 {
         self.0.forget(value)
+    }
+
+    #[inline(always)]
+    fn forget_counter(&self, counter: Counter) -> Counter {
+        // SAFETY: the number is that of a counter, as it comes back as it is.
+        unsafe { transmute::<usize, Counter>(self.forget(counter as u32) as usize) }
     }
 }
 

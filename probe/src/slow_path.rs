@@ -221,7 +221,7 @@ fn extension_step<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room) -> bo
 struct Plan {
     /// The counter of packets like this.
     counter: Counter,
-    /// Which of [`protocols`] it is: a constant on each path, so that the verifier follows none that mixes two.
+    /// Which of [`protocols`] it is.
     protocol: u32,
     /// The length of the transport header in bytes; zero for a later fragment.
     header_length: usize,
@@ -265,7 +265,12 @@ impl Datagram {
         reflected: &mut Reflected,
     ) -> Result<(), Refusal> {
         let plan = self.plan(host, frame, &mut room.segment, served)?;
-        let payload_start = self.transport + plan.header_length as u32;
+        // Without CAP_PERFMON the verifier also takes each branch that is never taken (kernel commit 9183671af6db), and
+        // before Linux 6.17 follows it to the end of the program. Then it would walk along the options of TCP once for each
+        // other protocol, with all the constants of that.
+        let plan =
+            Plan { counter: host.forget_counter(plan.counter), protocol: host.forget(plan.protocol), ..plan };
+        let payload_start = host.forget(self.transport + plan.header_length as u32);
         if self.end > frame.length() || payload_start > self.end {
             return Err(MALFORMED);
         }
