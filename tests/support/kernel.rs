@@ -17,9 +17,9 @@ pub(crate) fn charges_memlock() -> bool {
     version() < (5, 11)
 }
 
-/// Whether the verifier takes the programs from nobody without CAP_PERFMON: seen on 5.10 and 6.1, and not on 6.12.
+/// Whether the verifier takes the programs from nobody without CAP_PERFMON: seen on 5.10, and not on 6.1.
 pub(crate) fn needs_perfmon() -> bool {
-    version() < (6, 12)
+    version() < (6, 1)
 }
 
 /// Notes that the kernel cannot do what is under test, and that bpfecho said so, in words that were compared.
