@@ -103,7 +103,7 @@ impl Toolchain {
                     Panic::Told => {
                         flags.push("-Cpanic=abort".into());
                         // For backtraces, which nobody asks for.
-                        let missing = ["_Unwind_Backtrace", "_Unwind_GetIP"];
+                        let missing = ["_Unwind_Backtrace", "_Unwind_GetIP", "_Unwind_VRS_Get"];
                         link_args.extend(missing.map(|name| format!("--defsym={name}=0").into()));
                     }
                 }
