@@ -135,7 +135,8 @@ pub(crate) fn check() {
             let output = line.run(|| command(&arguments).output().unwrap());
             let said = String::from_utf8(output.stdout).unwrap();
             assert_eq!(output.status.code(), Some(0), "{said}");
-            assert!(said.lines().all(|line| line.starts_with("ok    ")), "{said}");
+            let slow = |line: &str| kernel::interprets() && line.starts_with("warn  jit ");
+            assert!(said.lines().all(|line| line.starts_with("ok    ") || slow(line)), "{said}");
             let tcx = if kernel::has_tcx() {
                 "tcx\n"
             } else {

@@ -22,6 +22,12 @@ pub(crate) fn needs_perfmon() -> bool {
     version() < (6, 1)
 }
 
+/// Whether the kernel interprets programs, as they call functions, which the compilers of some machines do not know
+/// (build_insn() in arch/arm/net/bpf_jit_32.c, do_jit() in arch/x86/net/bpf_jit_comp32.c).
+pub(crate) fn interprets() -> bool {
+    cfg!(any(target_arch = "arm", target_arch = "x86"))
+}
+
 /// Notes that the kernel cannot do what is under test, and that bpfecho said so, in words that were compared.
 pub(crate) fn not_here(said: &str) {
     // The line of the test itself is still open.
