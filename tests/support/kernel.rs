@@ -1,5 +1,9 @@
 //! What this kernel has, by its version: tests do not learn it from what fails.
 
+use std::path::Path;
+
+use super::network::Host;
+
 /// Major and minor version.
 fn version() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -22,10 +26,12 @@ pub(crate) fn needs_perfmon() -> bool {
     version() < (6, 1)
 }
 
-/// Whether the kernel interprets programs, as they call functions, which the compilers of some machines do not know
-/// (build_insn() in arch/arm/net/bpf_jit_32.c, do_jit() in arch/x86/net/bpf_jit_comp32.c).
+/// Whether the kernel may interpret programs, as they call functions, which the compilers of some machines do not know
+/// (build_insn() in arch/arm/net/bpf_jit_32.c, do_jit() in arch/x86/net/bpf_jit_comp32.c), or as it has no compiler.
 pub(crate) fn interprets() -> bool {
-    cfg!(any(target_arch = "arm", target_arch = "x86"))
+    // Other networks do not have it.
+    let has_compiler = || Path::new("/proc/sys/net/core/bpf_jit_enable").exists();
+    cfg!(any(target_arch = "arm", target_arch = "x86")) || !Host::outermost().run(has_compiler)
 }
 
 /// Notes that the kernel cannot do what is under test, and that bpfecho said so, in words that were compared.

@@ -36,6 +36,11 @@ impl Host {
         thread.join().unwrap()
     }
 
+    /// The host on which the first process is.
+    pub(crate) fn outermost() -> Self {
+        Self { namespace: File::open("/proc/1/ns/net").unwrap() }
+    }
+
     /// The host on which the caller is.
     pub(crate) fn here() -> Self {
         Self { namespace: File::open("/proc/thread-self/ns/net").unwrap() }

@@ -34,8 +34,8 @@ impl Kernel {
         let image = files.iter().find(|path| name(path).starts_with("vmlinu")).cloned();
         let image = image.ok_or_else(|| format!("{package} has no image of a kernel"))?;
         let modules = load_order(&files).map_err(|error| format!("{package}: {error}"))?;
-        let all_modules =
-            files.iter().flat_map(|path| path.ancestors()).find(|path| path.ends_with("lib/modules"));
+        let module = files.iter().find(|path| module_name(name(path)).is_some());
+        let all_modules = module.and_then(|path| path.ancestors().find(|path| path.ends_with("lib/modules")));
         let all_modules = all_modules.ok_or_else(|| format!("{package} has no modules"))?.into();
         Ok(Self { image, modules, all_modules })
     }
