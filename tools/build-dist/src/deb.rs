@@ -11,13 +11,15 @@ use crate::files::{self, DOCUMENTS};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Runs before the package is removed, or replaced: units that nobody has a binary for any more are stopped. Programs in
-/// the background stay, as they would at the end of any process that left them.
+/// Runs before the package is removed, or replaced: units that nobody has a binary for any more are stopped, and start with
+/// the system no more. Patterns are for what runs; of what is enabled, the template stands for all its instances. Programs
+/// in the background stay, as they would at the end of any process that left them.
 const PRERM: &str = "\
 #!/bin/sh
 set -e
 if [ \"$1\" = remove ] && [ -d /run/systemd/system ]; then
-    systemctl --no-reload disable --now bpfecho.service 'bpfecho@*.service'
+    systemctl stop bpfecho.service 'bpfecho@*.service'
+    systemctl --no-reload disable bpfecho.service bpfecho@.service
 fi
 ";
 
