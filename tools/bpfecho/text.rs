@@ -20,7 +20,7 @@ pub fn counted(count: u64, what: &str) -> String {
 }
 
 /// How often something happened in a second, of `count` times in `time`, in three digits: `7`, `123`, `1.23 k`,
-/// `45.6 M`. In whole numbers: those with a fraction would double the size of what is written here.
+/// `45.6 M`. In whole numbers, as all the rest: floating point takes kilobytes of a static binary.
 pub fn rate(count: u64, time: Duration) -> String {
     let count = u128::from(count) * 1_000_000_000;
     let mut divisor = time.as_nanos().max(1);
