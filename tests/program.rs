@@ -19,7 +19,7 @@ use packets::random::{Random, damage, datagram, from_nobody, question, segment, 
 use packets::*;
 use probe::abi::{Counter, Counters, destination, protocols};
 use probe::host::Audience;
-use probe::reflect::{Outcome, Refusal};
+use probe::reflect::Outcome;
 use support::namespace::sh;
 use support::test;
 
@@ -117,6 +117,7 @@ fn assert_reflected(
 #[track_caller]
 fn assert_answer(echo: &Echo, segment: &Tcp, answer: &Tcp, event: Option<Counter>) {
     let packets = golden::packets(segment.route.from.is_ipv4());
+    let answer = answer.clone().balanced(segment);
     assert_reflected(echo, &segment.frame(), &answer.frame(), packets, answer.payload.len(), event);
 }
 
@@ -499,11 +500,11 @@ fn same_as_the_rules<const WIRE: bool>(server: &Server<WIRE>, context: &[u8], ne
         let frame = mutated(&mut random);
         let mut answer = frame.clone();
         let verdict = match run_for(server, &mut answer, audience(&frame)) {
-            Outcome::Refused(Refusal { goes_on, reason }) => {
-                if let Some(reason) = reason {
+            Outcome::Refused(refusal) => {
+                if let Some(reason) = refusal.reason {
                     expected[reason as usize] += 1;
                 }
-                match (goes_on, WIRE) {
+                match (refusal.goes_on(), WIRE) {
                     (true, _) => UNSPEC,
                     (false, true) => SHOT,
                     (false, false) => REDIRECT,

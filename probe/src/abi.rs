@@ -1,5 +1,7 @@
 //! The contract between the programs in the kernel and the process that loads them: names, sizes, counters.
 
+use crate::packet::halves;
+
 /// The name of the program on the egress hook of loopback.
 pub const LOOPBACK_PROGRAM: &str = "bpfecho_lo";
 /// The name of the program on the ingress hook of every other interface.
@@ -29,8 +31,36 @@ pub mod setting {
     /// Which helpers of the kernel may be called: one of [`super::helpers`].
     pub const HELPERS: &str = "bpfecho_helpers";
 
+    /// Whether every port from the first to the last is served: one of [`super::ports`].
+    pub const PORTS: &str = "bpfecho_ports_are";
+    /// The one IPv4 address that is served: [`super::lone_v4`]. Any other value for [`super::map::DESTINATIONS`].
+    pub const LONE_V4: &str = "bpfecho_lone_v4";
+    /// The one IPv6 address that is served: the first of [`super::lone_v6`]; likewise.
+    pub const LONE_V6_HIGH: &str = "bpfecho_lone_v6_high";
+    /// The second of them.
+    pub const LONE_V6_LOW: &str = "bpfecho_lone_v6_low";
+    /// Who is answered: one of [`super::sources`].
+    pub const SOURCES: &str = "bpfecho_sources";
+    /// The IPv4 address that is not answered although [`super::sources::EVERYBODY`] is: as [`super::lone_v4`], or any
+    /// other value for none.
+    pub const BROADCAST: &str = "bpfecho_broadcast";
+
     /// Every setting: the only symbols that may be undefined in a linked object.
-    pub const ALL: [&str; 7] = [FIRST_PORT, LAST_PORT, MTU, PROTOCOLS, LINK, MAC, HELPERS];
+    pub const ALL: [&str; 13] = [
+        FIRST_PORT,
+        LAST_PORT,
+        MTU,
+        PROTOCOLS,
+        LINK,
+        MAC,
+        HELPERS,
+        PORTS,
+        LONE_V4,
+        LONE_V6_HIGH,
+        LONE_V6_LOW,
+        SOURCES,
+        BROADCAST,
+    ];
 }
 
 /// The values that [`setting::PROTOCOLS`] is the sum of.
@@ -60,6 +90,41 @@ pub mod helpers {
     /// Those that came later and are of use: XDP learns the length of a frame, also of one in fragments (5.18), and
     /// packets that have lost their link-layer header (6.9) get it back (5.8).
     pub const NEW: u32 = 2;
+}
+
+/// The values of [`setting::PORTS`].
+pub mod ports {
+    /// Every port of the range is served.
+    pub const ALL: u32 = 1;
+    /// Those are that [`super::map::PORTS`] has.
+    pub const LISTED: u32 = 2;
+}
+
+/// The values of [`setting::SOURCES`].
+pub mod sources {
+    /// Everybody but whose addresses are nobody's, and [`super::setting::BROADCAST`].
+    pub const EVERYBODY: u32 = 1;
+    /// As [`super::map::SOURCES`] has it.
+    pub const LISTED: u32 = 2;
+}
+
+/// The value of a setting for which there is no address.
+pub const NO_ADDRESS: u64 = 1;
+
+/// The value of [`setting::LONE_V4`] for `address`.
+#[inline(always)]
+pub const fn lone_v4(address: [u8; 4]) -> u64 {
+    // Never zero, and not `NO_ADDRESS`.
+    1 << 32 | u32::from_ne_bytes(address) as u64
+}
+
+/// The values of [`setting::LONE_V6_HIGH`] and [`setting::LONE_V6_LOW`] for `address`, which are zero or
+/// [`NO_ADDRESS`] for very few addresses: these have to be looked up.
+#[inline(always)]
+pub fn lone_v6(address: &Address) -> [u64; 2] {
+    // Addresses are full of zeros, and no setting may be zero: so here a number stands for them that no address has.
+    const ZERO: u64 = 0x9e37_79b9_7f4a_7c15;
+    halves(address).map(|half| half ^ ZERO)
 }
 
 /// The maps, by the names of their symbols.
@@ -131,7 +196,7 @@ impl Prefix {
 /// What is counted, in native byte order. Packets are counted as the hook sees them: one packet may be an
 /// aggregate of many segments. Bytes are those of the payload that came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Counter {
     /// TCP packets over IPv4 that were sent back.
     Tcp4Packets,
@@ -181,6 +246,7 @@ pub enum Counter {
     DroppedTtl,
     /// Dropped: the kernel had no memory to make the packet writable.
     DroppedMemory,
+    // What follows is passed on: see `FIRST_PASSED`.
     /// Passed: a fragment whose datagram did not begin here.
     PassedFragment,
     /// Passed: more IPv6 extension headers than are looked at, or one that is not understood.
@@ -193,6 +259,11 @@ pub enum Counter {
     PassedPartial,
     /// Passed: the frame is for another host or for many.
     PassedFrame,
+}
+
+impl Counter {
+    /// Packets that are counted by this one or any behind it go on; others that are not sent back vanish.
+    pub const FIRST_PASSED: Self = Self::PassedFragment;
 }
 
 /// How many counters there are.

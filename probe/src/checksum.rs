@@ -19,6 +19,14 @@ impl Edit {
         self.added += new;
     }
 
+    /// What is to become of the word `free`, which has no meaning, so that the sum stays as it was before the edit.
+    #[inline(always)]
+    pub(crate) fn balance(self, free: Be16) -> Be16 {
+        let balance = fold_16(free.word() + self.removed + u64::from(!fold_32(self.added)));
+        // Of the two zeros the one that it mostly was.
+        Be16(if balance == u16::MAX { 0 } else { balance }.to_ne_bytes())
+    }
+
     /// New less old, as the kernel's checksum helpers take a difference.
     #[inline(always)]
     pub(crate) fn difference(self) -> u32 {
@@ -38,9 +46,9 @@ pub(crate) fn finish(sum: u64) -> Be16 {
     Be16((!fold_16(sum)).to_ne_bytes())
 }
 
-/// Whether `field` has the sum `sum` itself, which a device has yet to complete and to complement.
+/// Whether `field` may have the sum `sum` itself, which a device has yet to complete and to complement.
 #[inline(always)]
-pub(crate) fn is_partial(field: Be16, sum: u64) -> bool {
+pub(crate) fn may_be_partial(field: Be16, sum: u64) -> bool {
     field.word() == u64::from(fold_16(sum))
 }
 

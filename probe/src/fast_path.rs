@@ -1,252 +1,354 @@
 //! Most packets: headers at their usual places, and nothing unusual in them. Whatever is otherwise, or to be
 //! refused, is left to [`crate::slow_path`], which knows all the rules; this one knows only when none of them
 //! forbids an answer.
+//!
+//! Each version of IP has a path of its own, on which nothing asks which of them it is.
 
-use crate::abi::{Counter, Prefix, destination, link, protocols};
+use crate::abi::{Counter, protocols};
 use crate::address;
 use crate::checksum::{self, Edit};
 use crate::headers::{
     AlignedTimestamps, Be16, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_VLAN,
-    ETHERTYPE_VLAN, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, is_extension, protocol,
+    ETHERTYPE_VLAN, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, WithPorts, is_extension, protocol,
 };
 use crate::hint;
-use crate::host::{Audience, Host};
-use crate::packet::Packet;
-use crate::reflect::{Reflected, Refusal, end, has_neighbours, is_responder, serves};
-use crate::segment::{self, Established, is_established};
+use crate::host::{Audience, Extent, Host};
+use crate::packet::{Header, Packet};
+use crate::reflect::{Reflected, Refusal, has_neighbours, is_responder, serves};
+use crate::segment::{self, Established};
 
-/// A header of IP.
-///
-/// Without CAP_PERFMON the verifier follows speculation, too, which may take the one for the other, and before Linux
-/// 6.17 it refuses what would be behind the end of the packet then. So it is asked each time whether the packet has the
-/// longer one, which it always has.
-enum Network<'a> {
-    V4(&'a mut Ipv4),
-    V6(&'a mut Ipv6),
+/// Why a packet is not turned round here.
+pub(crate) enum Obstacle {
+    /// It takes a closer look.
+    Unusual,
+    /// That is certain.
+    Refused(Refusal),
 }
 
-/// Turns `packet` round, the linear part of a frame of `length` bytes for `audience`, if nothing is unusual in it;
-/// or says that it is not ours. `None` if that takes a closer look.
+const NOT_OURS: Obstacle = Obstacle::Refused(Refusal::NOT_OURS);
+
+/// The tc hook knows whether that is so, and what is to be done. One in 65,535 complete checksums looks the same.
+const LEFT_TO_THE_DEVICE: Obstacle = Obstacle::Refused(Refusal::because(Counter::PassedPartial));
+
+/// Turns `packet` round, the linear part of a frame of this `extent` for `audience`, if nothing is unusual in it.
 #[inline(always)]
 pub(crate) fn reflect<H: Host>(
     host: &H,
     mut packet: Packet,
-    length: u32,
+    extent: &impl Extent,
     audience: Audience,
-    reflected: &mut Reflected,
-) -> Option<Result<(), Refusal>> {
-    if H::WIRE && host.link() != link::ETHERNET {
-        return None;
+) -> Result<Reflected, Obstacle> {
+    if H::WIRE && !host.has_ethernet() {
+        return Err(Obstacle::Unusual);
     }
-    // In XDP comes nothing that is too long for its length field.
-    let longest = if H::XDP { 0 } else { length };
-    let ethernet = packet.take::<Ethernet>()?;
-    let start = size_of::<Ethernet>() as u32;
-    let (mut network, protocol, hop_limit, transport, end) = match ethernet.ethertype.get() {
-        ETHERTYPE_IPV4 => {
-            let header = packet.take::<Ipv4>()?;
-            if header.version_length != 0x45 || header.is_fragment() {
-                return None;
-            }
-            let end = end(start, u32::from(header.total_length.get()), longest);
-            let (protocol, hop_limit) = (header.protocol, header.ttl);
-            (Network::V4(header), protocol, hop_limit, start + size_of::<Ipv4>() as u32, end)
-        }
-        ETHERTYPE_IPV6 => {
-            let header = packet.take::<Ipv6>()?;
-            if header.version_class_flow.0[0] >> 4 != 6 || header.is_mapped() {
-                return None;
-            }
-            let start = start + size_of::<Ipv6>() as u32;
-            let end = end(start, u32::from(header.payload_length.get()), longest);
-            let (protocol, hop_limit) = (header.next_header, header.hop_limit);
-            (Network::V6(header), protocol, hop_limit, start, end)
-        }
-        ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => return None,
-        ETHERTYPE_ARP if has_neighbours(host) => return None,
-        _ => return NOT_OURS,
+    let ethernet = take::<Ethernet>(&mut packet)?;
+    match ethernet.ethertype.get() {
+        ETHERTYPE_IPV4 => answer::<H, Ipv4>(host, ethernet, packet, extent, audience),
+        ETHERTYPE_IPV6 => answer::<H, Ipv6>(host, ethernet, packet, extent, audience),
+        ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => Err(Obstacle::Unusual),
+        ETHERTYPE_ARP if has_neighbours(host) => Err(Obstacle::Unusual),
+        _ => Err(NOT_OURS),
+    }
+}
+
+/// Answers what is behind the header `ethernet`.
+#[inline(always)]
+fn answer<H: Host, N: Network>(
+    host: &H,
+    ethernet: &mut Ethernet,
+    mut packet: Packet,
+    extent: &impl Extent,
+    audience: Audience,
+) -> Result<Reflected, Obstacle> {
+    let WithPorts { network, ports } = take::<WithPorts<N>>(&mut packet)?;
+    if !network.is_usual() {
+        return Err(Obstacle::Unusual);
+    }
+    let protocol = network.protocol();
+    let (is_udp, wanted) = match protocol {
+        protocol::TCP => (false, protocols::TCP),
+        protocol::UDP => (true, protocols::UDP),
+        _ if N::is_of_interest(host, protocol) => return Err(Obstacle::Unusual),
+        _ => return Err(NOT_OURS),
     };
-    let wanted = match (protocol, &network) {
-        (protocol::TCP, _) => protocols::TCP,
-        (protocol::UDP, _) => protocols::UDP,
-        (protocol::ICMP, Network::V4(_)) | (protocol::ICMPV6, Network::V6(_))
-            if has_neighbours(host) || host.protocols() & protocols::ICMP != 0 =>
-        {
-            return None;
-        }
-        (_, Network::V6(_)) if is_extension(protocol) => return None,
-        _ => return NOT_OURS,
-    };
-    let ports = packet.take::<Ports>()?;
-    if host.protocols() & wanted == 0 || !serves(host, ports.destination.get()) {
-        return NOT_OURS;
+    if !serves(host, ports.destination.get()) || host.protocols() & wanted == 0 || !network.is_for(host) {
+        return Err(NOT_OURS);
     }
-    if network.destination(host, &packet) & destination::ECHO == 0 {
-        return NOT_OURS;
-    }
-    if H::WIRE {
-        let source = ports.source.get();
+    let usual = if H::WIRE {
         let to_us = if H::XDP { ethernet.destination == host.mac() } else { audience == Audience::Us };
-        let usual = to_us
+        let source = ports.source.get();
+        to_us
             && ethernet.is_answerable()
-            && hop_limit > 1
-            && !network.is_own_source(&packet)
+            && network.hop_limit() > 1
+            && !network.is_own_source()
             && !serves(host, source)
-            && !(protocol == protocol::UDP && is_responder(source))
-            && network.answers_source(host);
-        if !usual {
-            return None;
-        }
-    } else if ports.source == ports.destination && network.is_own_source(&packet) {
-        return None;
-    }
-    if end > length || end < transport + Udp::LENGTH as u32 {
-        return None;
-    }
-
-    let (udp_counter, tcp_counter) = network.counters();
-    if protocol == protocol::UDP {
-        reflected.packets = udp_counter;
-        reflected.bytes = end - transport - Udp::LENGTH as u32;
-        if H::XDP {
-            let udp = packet.take::<Udp>()?;
-            // Zero, which says that there is none, is the sum of nothing.
-            if checksum::is_partial(udp.checksum, network.pseudo_sum(protocol, end - transport, &packet)) {
-                return LEFT_TO_THE_DEVICE;
-            }
-        }
+            && !(is_udp && is_responder(source))
+            && network.is_from_somebody(host)
     } else {
-        let tcp = packet.take::<Tcp>()?;
-        let header_length = tcp.header_length();
-        let payload_start = transport + header_length as u32;
-        if !is_established(tcp.flags) || payload_start > end {
-            return None;
-        }
-        let payload = end - payload_start;
-        let segment = Established::new(tcp, payload, true);
-        let Ok(answer) = segment.answer::<H>() else {
-            return None;
-        };
-        let slot = hint::slot(network.addresses_sum(), ports);
-        let lesson = segment.lesson(host, end - start, slot);
-        if H::XDP {
-            if checksum::is_partial(tcp.checksum, network.pseudo_sum(protocol, end - transport, &packet)) {
-                return LEFT_TO_THE_DEVICE;
-            }
-            if lesson.twice {
-                return None;
-            }
-        }
-        let mut edit = Edit::default();
-        // Whatever is behind timestamps stays as it is.
-        if header_length >= Tcp::LENGTH + size_of::<AlignedTimestamps>() {
-            let options = packet.take::<AlignedTimestamps>()?;
-            if options.kind != AlignedTimestamps::KIND {
-                return None;
-            }
-            edit.replace(options.echo.word(), options.value.word());
-            options.echo = options.value;
-        } else if header_length != Tcp::LENGTH {
-            return None;
-        }
-        segment::write::<H>(answer, tcp, &mut edit);
-        lesson.note(host);
-        reflected.twice = lesson.twice;
-        reflected.packets = tcp_counter;
-        reflected.bytes = payload;
-        reflected.event = segment.event();
-        if H::XDP {
-            tcp.checksum = edit.apply(tcp.checksum);
-        } else {
-            reflected.checksum = transport + Tcp::CHECKSUM_OFFSET as u32;
-            reflected.difference = edit.difference();
-        }
+        ports.source != ports.destination || !network.is_own_source()
+    };
+    // An aggregate that is too long for its length field has zero there.
+    let end = network.end();
+    if !usual || end < N::TRANSPORT + Udp::LENGTH as u32 || !extent.reaches(end) {
+        return Err(Obstacle::Unusual);
     }
 
+    let mut reflected = if is_udp {
+        datagram::<H, N>(network, &mut packet, end)?
+    } else {
+        segment::<H, N>(host, network, ports, &mut packet, end)?
+    };
     core::mem::swap(&mut ports.source, &mut ports.destination);
-    reflected.unbalanced = network.turn::<H>(&packet);
+    reflected.unbalanced = network.turn(H::WIRE);
     if H::WIRE {
         ethernet.turn();
     }
-    Some(Ok(()))
+    Ok(reflected)
 }
 
-const NOT_OURS: Option<Result<(), Refusal>> = Some(Err(Refusal::NOT_OURS));
-
-/// The tc hook knows whether that is so, and what is to be done. One in 65,535 complete checksums looks the same.
-const LEFT_TO_THE_DEVICE: Option<Result<(), Refusal>> = Some(Err(Refusal::passed(Counter::PassedPartial)));
-
-impl Network<'_> {
-    /// What the destination is here.
-    #[inline(always)]
-    fn destination(&self, host: &impl Host, packet: &Packet) -> u32 {
-        match self {
-            Self::V4(header) => host.destination(&Prefix::whole(address::mapped(header.destination))),
-            Self::V6(header) if packet.has(*header) => host.destination(&Prefix::whole(header.destination)),
-            Self::V6(_) => 0,
+/// Answers a datagram whose header is at the cursor of `packet`, behind its ports, and which ends at `end`.
+#[inline(always)]
+fn datagram<H: Host, N: Network>(network: &N, packet: &mut Packet, end: u32) -> Result<Reflected, Obstacle> {
+    if H::XDP {
+        let udp = take::<Udp>(packet)?;
+        // Zero, which says that there is none, is the sum of nothing.
+        if checksum::may_be_partial(udp.checksum, network.pseudo_sum(protocol::UDP, end)) {
+            return Err(LEFT_TO_THE_DEVICE);
         }
     }
+    let bytes = end - N::TRANSPORT - Udp::LENGTH as u32;
+    Ok(Reflected { packets: N::UDP_PACKETS, bytes, ..Reflected::default() })
+}
 
-    #[inline(always)]
-    fn answers_source(&self, host: &impl Host) -> bool {
-        match self {
-            Self::V4(header) => host.answers(&Prefix::whole(address::mapped(header.source))),
-            Self::V6(header) => host.answers(&Prefix::whole(header.source)),
+/// Answers a segment whose header is at the cursor of `packet`, behind its `ports`, and which ends at `end`.
+#[inline(always)]
+fn segment<H: Host, N: Network>(
+    host: &H,
+    network: &N,
+    ports: &Ports,
+    packet: &mut Packet,
+    end: u32,
+) -> Result<Reflected, Obstacle> {
+    let tcp = take::<Tcp>(packet)?;
+    let header_length = tcp.header_length();
+    let payload_start = N::TRANSPORT + header_length as u32;
+    if !segment::is_usual::<H>(tcp.flags) || payload_start > end {
+        return Err(Obstacle::Unusual);
+    }
+    let payload = end - payload_start;
+    let segment = Established::new(tcp, payload, true);
+    let Ok(answer) = segment.answer::<H>() else { return Err(Obstacle::Unusual) };
+    let may_be_partial =
+        H::WIRE && checksum::may_be_partial(tcp.checksum, network.pseudo_sum(protocol::TCP, end));
+    if H::XDP && may_be_partial {
+        return Err(LEFT_TO_THE_DEVICE);
+    }
+    // Whatever is behind timestamps stays as it is.
+    let has_timestamps = header_length >= Tcp::LENGTH + size_of::<AlignedTimestamps>();
+    let is_usual = if has_timestamps {
+        let timestamps = packet.peek::<AlignedTimestamps>();
+        timestamps.is_some_and(|timestamps| timestamps.kind == AlignedTimestamps::KIND)
+    } else {
+        header_length == Tcp::LENGTH
+    };
+    if !is_usual {
+        return Err(Obstacle::Unusual);
+    }
+    let mut reflected =
+        Reflected { packets: N::TCP_PACKETS, bytes: payload, event: segment.event(), ..Reflected::default() };
+    if segment.is_telling(host, end - size_of::<Ethernet>() as u32) {
+        reflected.twice = host.learn(hint::slot(network.addresses_sum(), ports), payload != 0);
+        if H::XDP && reflected.twice {
+            return Err(Obstacle::Unusual);
         }
     }
-
-    #[inline(always)]
-    fn is_own_source(&self, packet: &Packet) -> bool {
-        match self {
-            Self::V4(header) => header.source == header.destination,
-            Self::V6(header) => !packet.has(*header) || header.source == header.destination,
-        }
+    let mut edit = Edit::default();
+    if has_timestamps {
+        let timestamps = take::<AlignedTimestamps>(packet)?;
+        edit.replace(timestamps.echo.word(), timestamps.value.word());
+        timestamps.echo = timestamps.value;
     }
-
-    /// The counters of packets: UDP and TCP.
-    #[inline(always)]
-    fn counters(&self) -> (Counter, Counter) {
-        match self {
-            Self::V4(_) => (Counter::Udp4Packets, Counter::Tcp4Packets),
-            Self::V6(_) => (Counter::Udp6Packets, Counter::Tcp6Packets),
-        }
+    let Some(edit) = segment::write::<H>(answer, tcp, edit) else { return Ok(reflected) };
+    // What is certainly complete is corrected here. Of the rest the helper of the kernel knows what it is.
+    if may_be_partial {
+        reflected.checksum = N::TRANSPORT + Tcp::CHECKSUM_OFFSET as u32;
+        reflected.difference = edit.difference();
+    } else {
+        tcp.checksum = edit.apply(tcp.checksum);
     }
+    Ok(reflected)
+}
 
+/// The header at the cursor of `packet`, if it is there.
+#[inline(always)]
+fn take<'a, T: Header>(packet: &mut Packet<'a>) -> Result<&'a mut T, Obstacle> {
+    packet.take().ok_or(Obstacle::Unusual)
+}
+
+/// A header of IP.
+trait Network: Header + 'static {
+    /// Where the header behind it begins, in bytes from the beginning of the frame.
+    const TRANSPORT: u32;
+    /// The counters of packets.
+    const TCP_PACKETS: Counter;
+    /// Likewise.
+    const UDP_PACKETS: Counter;
+
+    /// Whether it is what the EtherType promises, and behind it is the transport header of a whole packet.
+    fn is_usual(&self) -> bool;
+    /// What is behind it.
+    fn protocol(&self) -> u8;
+    /// Whether that may be of interest although it is neither TCP nor UDP.
+    fn is_of_interest(host: &impl Host, protocol: u8) -> bool;
+    fn hop_limit(&self) -> u8;
+    /// Where the packet ends, in bytes from the beginning of the frame.
+    fn end(&self) -> u32;
+    /// Whether what is sent there is echoed.
+    fn is_for(&self, host: &impl Host) -> bool;
+    /// Whether the sender is answered.
+    fn is_from_somebody(&self, host: &impl Host) -> bool;
+    fn is_own_source(&self) -> bool;
     /// The sum of source and destination as [`hint::slot`] takes it.
+    fn addresses_sum(&self) -> u64;
+    /// The sum of the pseudo header of what ends at `end`.
+    fn pseudo_sum(&self, protocol: u8, end: u32) -> u64;
+    /// Exchanges the addresses, and if there is a `hop` takes one off the time to live. Returns the change of the sum
+    /// over the whole packet.
+    fn turn(&mut self, hop: bool) -> u32;
+}
+
+impl Network for Ipv4 {
+    const TRANSPORT: u32 = (size_of::<Ethernet>() + size_of::<Self>()) as u32;
+    const TCP_PACKETS: Counter = Counter::Tcp4Packets;
+    const UDP_PACKETS: Counter = Counter::Udp4Packets;
+
+    #[inline(always)]
+    fn is_usual(&self) -> bool {
+        self.version_length == 0x45 && !self.is_fragment()
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    #[inline(always)]
+    fn is_of_interest(host: &impl Host, protocol: u8) -> bool {
+        protocol == protocol::ICMP && answers_pings(host)
+    }
+
+    #[inline(always)]
+    fn hop_limit(&self) -> u8 {
+        self.ttl
+    }
+
+    #[inline(always)]
+    fn end(&self) -> u32 {
+        size_of::<Ethernet>() as u32 + u32::from(self.total_length.get())
+    }
+
+    #[inline(always)]
+    fn is_for(&self, host: &impl Host) -> bool {
+        host.serves_v4(self.destination)
+    }
+
+    #[inline(always)]
+    fn is_from_somebody(&self, host: &impl Host) -> bool {
+        host.answers_v4(self.source)
+    }
+
+    #[inline(always)]
+    fn is_own_source(&self) -> bool {
+        self.source == self.destination
+    }
+
     #[inline(always)]
     fn addresses_sum(&self) -> u64 {
-        match self {
-            Self::V4(header) => hint::addresses(
-                address::sum(&address::mapped(header.source)),
-                address::sum(&address::mapped(header.destination)),
-            ),
-            Self::V6(header) => {
-                hint::addresses(address::sum(&header.source), address::sum(&header.destination))
-            }
-        }
+        let sum = |address| address::sum(&address::mapped(address));
+        hint::addresses(sum(self.source), sum(self.destination))
     }
 
-    /// The sum of the pseudo header of a segment or datagram of `length` bytes.
     #[inline(always)]
-    fn pseudo_sum(&self, protocol: u8, length: u32, packet: &Packet) -> u64 {
-        let addresses = match self {
-            Self::V4(header) => header.source.word() + header.destination.word(),
-            Self::V6(header) if packet.has(*header) => {
-                address::sum(&header.source) + address::sum(&header.destination)
-            }
-            Self::V6(_) => 0,
-        };
-        addresses + Be16::new(length as u16).word() + Be16([0, protocol]).word()
+    fn pseudo_sum(&self, protocol: u8, end: u32) -> u64 {
+        self.source.word() + self.destination.word() + length_and_protocol(end - Self::TRANSPORT, protocol)
     }
 
-    /// Exchanges the addresses, and on the wire takes one off the time to live. Returns the change of the sum
-    /// over the whole packet.
     #[inline(always)]
-    fn turn<H: Host>(&mut self, packet: &Packet) -> u32 {
-        match self {
-            Self::V4(header) => header.turn(H::WIRE),
-            Self::V6(header) if packet.has(*header) => header.turn(H::WIRE),
-            Self::V6(_) => 0,
-        }
+    fn turn(&mut self, hop: bool) -> u32 {
+        self.turn(hop)
     }
+}
+
+impl Network for Ipv6 {
+    const TRANSPORT: u32 = (size_of::<Ethernet>() + size_of::<Self>()) as u32;
+    const TCP_PACKETS: Counter = Counter::Tcp6Packets;
+    const UDP_PACKETS: Counter = Counter::Udp6Packets;
+
+    #[inline(always)]
+    fn is_usual(&self) -> bool {
+        self.version_class_flow.0[0] >> 4 == 6 && !self.is_mapped()
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.next_header
+    }
+
+    #[inline(always)]
+    fn is_of_interest(host: &impl Host, protocol: u8) -> bool {
+        protocol == protocol::ICMPV6 && answers_pings(host) || is_extension(protocol)
+    }
+
+    #[inline(always)]
+    fn hop_limit(&self) -> u8 {
+        self.hop_limit
+    }
+
+    #[inline(always)]
+    fn end(&self) -> u32 {
+        Self::TRANSPORT + u32::from(self.payload_length.get())
+    }
+
+    #[inline(always)]
+    fn is_for(&self, host: &impl Host) -> bool {
+        host.serves_v6(&self.destination)
+    }
+
+    #[inline(always)]
+    fn is_from_somebody(&self, host: &impl Host) -> bool {
+        host.answers_v6(&self.source)
+    }
+
+    #[inline(always)]
+    fn is_own_source(&self) -> bool {
+        self.source == self.destination
+    }
+
+    #[inline(always)]
+    fn addresses_sum(&self) -> u64 {
+        hint::addresses(address::sum(&self.source), address::sum(&self.destination))
+    }
+
+    #[inline(always)]
+    fn pseudo_sum(&self, protocol: u8, end: u32) -> u64 {
+        let addresses = address::sum(&self.source) + address::sum(&self.destination);
+        addresses + length_and_protocol(end - Self::TRANSPORT, protocol)
+    }
+
+    #[inline(always)]
+    fn turn(&mut self, hop: bool) -> u32 {
+        self.turn(hop)
+    }
+}
+
+/// Whether messages of ICMP may be answered: pings, or over IPv6 the solicitations of neighbours.
+#[inline(always)]
+fn answers_pings(host: &impl Host) -> bool {
+    has_neighbours(host) || host.protocols() & protocols::ICMP != 0
+}
+
+/// The sum of the other words of a pseudo header.
+#[inline(always)]
+fn length_and_protocol(length: u32, protocol: u8) -> u64 {
+    Be16::new(length as u16).word() + Be16([0, protocol]).word()
 }

@@ -391,6 +391,18 @@ pub struct Ports {
     pub destination: Be16,
 }
 
+/// A header of IP and the ports that mostly are behind it.
+#[repr(C)]
+pub struct WithPorts<N> {
+    /// The header of IP.
+    pub network: N,
+    /// The ports.
+    pub ports: Ports,
+}
+
+// SAFETY: both have alignment one, no padding, and any value.
+unsafe impl<N: Header> Header for WithPorts<N> {}
+
 /// A TCP header behind its [`Ports`] and up to its options (RFC 9293 section 3.1).
 #[repr(C)]
 pub struct Tcp {
@@ -474,6 +486,8 @@ pub mod flag {
     pub const RST: u8 = 0x04;
     /// The acknowledgment field is significant.
     pub const ACK: u8 = 0x10;
+    /// The urgent pointer is significant.
+    pub const URG: u8 = 0x20;
 }
 
 /// A UDP header behind its [`Ports`] (RFC 768).

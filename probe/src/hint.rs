@@ -44,16 +44,13 @@ pub(crate) fn slot(addresses: u64, ports: &Ports) -> u16 {
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
 }
 
-/// The hint after a segment that acknowledges everything and carries nothing.
+/// The hint after a segment that acknowledges everything: a small message, whose echo may have to be sent twice, or one
+/// that carries nothing.
 #[inline(always)]
-pub fn after_acknowledgment(hint: u16) -> u16 {
-    hint | 1
-}
-
-/// The hint after a small message with everything before it acknowledged, and whether its echo is to be sent
-/// twice.
-#[inline(always)]
-pub fn after_message(hint: u16) -> (u16, bool) {
+pub fn after(hint: u16, is_message: bool) -> (u16, bool) {
+    if !is_message {
+        return (hint | 1, false);
+    }
     if hint & 1 == 0 {
         return (0, false);
     }

@@ -1,8 +1,9 @@
 //! What the rules ask of the hook they run in. In the kernel the answers are maps, patched instructions and
 //! helper calls; in tests they are whatever the test says.
 
-use crate::abi::{Counter, Prefix};
-use crate::headers::{Ethernet, SegmentHeader};
+use crate::abi::{Address, Prefix, destination};
+use crate::address;
+use crate::headers::{Be32, Ethernet, SegmentHeader};
 use crate::options::Options;
 use crate::packet::{Header, Packet, zeroed};
 
@@ -16,15 +17,15 @@ pub trait Host {
     const XDP: bool = false;
 
     /// The lowest and the highest served port: most of what is not ours is told by them alone.
-    fn port_range(&self) -> (u16, u16);
+    fn port_range(&self) -> (u64, u64);
     /// Whether `port`, which is in the range, is served.
     fn serves_port(&self, port: u16) -> bool;
     /// The MTU of the interface, in bytes.
     fn mtu(&self) -> u32;
     /// What is echoed: a sum of [`crate::abi::protocols`].
     fn protocols(&self) -> u32;
-    /// What packets begin with: one of [`crate::abi::link`].
-    fn link(&self) -> u32;
+    /// Whether packets begin with an Ethernet header; else with that of IP.
+    fn has_ethernet(&self) -> bool;
     /// The MAC address of the interface.
     fn mac(&self) -> [u8; 6];
 
@@ -32,6 +33,30 @@ pub trait Host {
     fn destination(&self, address: &Prefix) -> u32;
     /// Whether packets from a whole `address` are answered.
     fn answers(&self, address: &Prefix) -> bool;
+
+    /// Whether what is sent to an IPv4 address is echoed.
+    #[inline(always)]
+    fn serves_v4(&self, address: Be32) -> bool {
+        self.serves_v6(&address::mapped(address))
+    }
+
+    /// Whether what is sent to an address is echoed.
+    #[inline(always)]
+    fn serves_v6(&self, address: &Address) -> bool {
+        self.destination(&Prefix::whole(*address)) & destination::ECHO != 0
+    }
+
+    /// Whether packets from an IPv4 address are answered.
+    #[inline(always)]
+    fn answers_v4(&self, address: Be32) -> bool {
+        self.answers_v6(&address::mapped(address))
+    }
+
+    /// Whether packets from an address are answered.
+    #[inline(always)]
+    fn answers_v6(&self, address: &Address) -> bool {
+        self.answers(&Prefix::whole(*address))
+    }
 
     /// Whether the first fragment of `datagram` was sent back.
     fn knows_fragments(&self, datagram: &Fragments) -> bool;
@@ -45,20 +70,14 @@ pub trait Host {
     /// Notes that a neighbour claims `address`.
     fn claim(&self, address: &Prefix);
 
-    /// The hint at `slot`, zero at first.
-    fn hint(&self, slot: u16) -> u16;
-    /// Replaces the hint at `slot`.
-    fn set_hint(&self, slot: u16, hint: u16);
+    /// Learns of a connection, as [`crate::hint::after`] does, whose hint is at `slot` and zero at first. Returns whether
+    /// the message is to be sent twice. In XDP it then is not learned, as the packet goes on to where it is.
+    fn learn(&self, slot: u16, is_message: bool) -> bool;
 
     /// `value` as it is. In the kernel, the verifier then knows nothing of it any more: else it would follow
     /// all that comes behind once for each way in which the value may have come about.
     fn forget(&self, value: u32) -> u32 {
         value
-    }
-
-    /// [`Self::forget`] for a counter.
-    fn forget_counter(&self, counter: Counter) -> Counter {
-        counter
     }
 }
 
@@ -75,6 +94,19 @@ pub struct Fragments {
     pub identification: u32,
     /// What is fragmented.
     pub protocol: u32,
+}
+
+/// How long a frame is.
+pub trait Extent {
+    /// Whether it has `bytes` bytes or more.
+    fn reaches(&self, bytes: u32) -> bool;
+}
+
+impl Extent for u32 {
+    #[inline(always)]
+    fn reaches(&self, bytes: u32) -> bool {
+        bytes <= *self
+    }
 }
 
 /// To whom a frame is addressed (`pkt_type` in linux/if_packet.h).
@@ -112,7 +144,7 @@ pub trait Frame {
 }
 
 /// How many bytes are summed at a time.
-pub const CHUNK: usize = 128;
+pub const CHUNK: usize = 512;
 
 /// How far a walk from IPv6 extension header to extension header has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -131,11 +163,51 @@ impl Walk {
     pub(crate) const OBSTACLE: u32 = 256;
 }
 
+/// Where the parts of a packet are, in bytes from the beginning of the frame, and what they are.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Parts {
+    /// The version of IP.
+    pub(crate) version: u32,
+    /// Where the header of IP begins.
+    pub(crate) network: u32,
+    /// Where the transport header begins, or the payload of a later fragment.
+    pub(crate) transport: u32,
+    /// Where the payload begins.
+    pub(crate) payload: u32,
+    /// Where the packet ends. A short frame may have padding behind.
+    pub(crate) end: u32,
+    /// What is at `transport`, or at that of the first fragment.
+    pub(crate) protocol: u32,
+    /// The same as one of [`crate::abi::protocols`].
+    pub(crate) wanted: u32,
+    pub(crate) hop_limit: u32,
+    /// Which piece of a datagram a packet has.
+    pub(crate) fragment: u32,
+    /// How many bytes of the transport header are edited.
+    pub(crate) stored: u32,
+    /// By how many bytes the packet is to become shorter.
+    pub(crate) cut: u32,
+    /// For a multiple of eight bytes.
+    padding: u32,
+}
+
+impl Parts {
+    /// All of it.
+    pub(crate) const NO_FRAGMENT: u32 = 0;
+    /// The first one of several.
+    pub(crate) const FIRST_FRAGMENT: u32 = 1;
+    /// Another one.
+    pub(crate) const LATER_FRAGMENT: u32 = 2;
+}
+
 /// Room for headers that are not where they usually are. What is in it at the beginning has no meaning.
 #[repr(C)]
 pub struct Room {
     /// What tells the datagram from others, also if it is no fragment.
-    pub(crate) datagram: Fragments,
+    pub(crate) key: Fragments,
+    /// Its parts.
+    pub(crate) parts: Parts,
     /// The way to the transport header.
     pub(crate) walk: Walk,
     /// The transport header.
@@ -154,15 +226,16 @@ pub struct Room {
     padding: [u8; 6],
 }
 
-const _: () = assert!(size_of::<Room>() == 48 + 12 + 60 + 40 + 40 + CHUNK + 4 + 20);
+const _: () = assert!(size_of::<Room>() == 48 + 48 + 12 + 60 + 40 + 40 + CHUNK + 4 + 20);
 
 impl Default for Room {
     #[inline(always)]
     fn default() -> Self {
         let nobody = Prefix::whole([0; 16]);
-        let datagram = Fragments { source: nobody, destination: nobody, identification: 0, protocol: 0 };
+        let key = Fragments { source: nobody, destination: nobody, identification: 0, protocol: 0 };
         Self {
-            datagram,
+            key,
+            parts: Parts::default(),
             walk: Walk::default(),
             segment: zeroed(),
             options: Options::new(0, 0),

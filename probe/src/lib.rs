@@ -10,7 +10,7 @@
 #![no_std]
 
 pub mod abi;
-mod address;
+pub mod address;
 mod checksum;
 mod fast_path;
 pub mod headers;

@@ -9,7 +9,7 @@ use crate::abi::{Counter, Prefix, destination};
 use crate::address;
 use crate::checksum::Edit;
 use crate::headers::{Arp, Be16, Be32, Ethernet, Icmp, Ipv6, LinkLayerOption, Neighbour, Solicitation, icmp};
-use crate::host::{Audience, Fragments, Frame, Host, Room};
+use crate::host::{Audience, Fragments, Frame, Host, Parts, Room};
 use crate::packet::view;
 use crate::reflect::{Reflected, Refusal};
 use crate::slow_path::{UNWRITABLE, load};
@@ -21,30 +21,30 @@ const FLAGS: Be32 = Be32::new(0x6000_0000);
 const NEVER_PASSED_ON: u8 = 255;
 
 /// Answers an ARP request for a virtual host.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn arp<H: Host, F: Frame>(
     host: &H,
     frame: &mut F,
     room: &mut Room,
-    offset: u32,
     reflected: &mut Reflected,
 ) -> Result<(), Refusal> {
-    let Room { datagram, network, ethernet, .. } = room;
+    let Room { parts, key, network, ethernet, .. } = room;
+    let offset = parts.network;
     let message: &mut Arp = view(network);
     load(frame, offset, message).ok_or(Refusal::NOT_OURS)?;
     if message.kind != Arp::ETHERNET_IPV4 {
         return Err(Refusal::NOT_OURS);
     }
-    datagram.source = Prefix::whole(address::mapped(message.sender));
-    datagram.destination = Prefix::whole(address::mapped(message.target));
+    key.source = Prefix::whole(address::mapped(message.sender));
+    key.destination = Prefix::whole(address::mapped(message.target));
     // A probe names no sender.
     let is_probe = message.sender.word() == 0;
     if is_probe || message.sender == message.target || message.operation != Arp::REQUEST {
-        note_claim(host, if is_probe { &datagram.destination } else { &datagram.source });
+        note_claim(host, if is_probe { &key.destination } else { &key.source });
         return Err(Refusal::NOT_OURS);
     }
-    note_claim(host, &datagram.source);
-    may_answer(host, frame, ethernet, datagram)?;
+    note_claim(host, &key.source);
+    may_answer(host, frame, ethernet, key)?;
 
     ethernet.destination = ethernet.source;
     ethernet.source = host.mac();
@@ -57,29 +57,27 @@ pub(crate) fn arp<H: Host, F: Frame>(
     if stored { Ok(()) } else { Err(UNWRITABLE) }
 }
 
-/// Whether the ICMPv6 message at `offset` is a neighbour solicitation, which is in `room` then.
+/// Whether an ICMPv6 message is a neighbour solicitation, which is in `room` then.
 #[inline(always)]
-pub(crate) fn is_solicitation<F: Frame>(frame: &F, room: &mut Room, offset: u32) -> bool {
+pub(crate) fn is_solicitation<F: Frame>(frame: &F, room: &mut Room) -> bool {
     let message: &mut Solicitation = view(&mut room.segment);
-    frame.load_part(offset, message, size_of::<Neighbour>())
+    frame.load_part(room.parts.transport, message, size_of::<Neighbour>())
         && message.neighbour.icmp.kind == icmp::NEIGHBOUR_SOLICITATION
 }
 
-/// Answers a neighbour solicitation for a virtual host, from `transport` to `end` right behind its IP header.
-#[inline(always)]
+/// Answers a neighbour solicitation for a virtual host, right behind its IP header.
+#[inline(never)]
 pub(crate) fn solicitation<H: Host, F: Frame>(
     host: &H,
     frame: &mut F,
     room: &mut Room,
-    transport: u32,
-    end: u32,
     reflected: &mut Reflected,
 ) -> Result<(), Refusal> {
-    let network = transport - size_of::<Ipv6>() as u32;
-    let Room { datagram, network: ip, ethernet, segment, .. } = room;
+    let Room { parts, key, network: ip, ethernet, segment, .. } = room;
+    let Parts { network, transport, end, .. } = *parts;
     let message: &mut Solicitation = view(segment);
     let ip: &mut Ipv6 = view(ip);
-    datagram.destination = Prefix::whole(message.neighbour.target);
+    key.destination = Prefix::whole(message.neighbour.target);
     if ip.hop_limit != NEVER_PASSED_ON
         || end > frame.length()
         || end < transport + size_of::<Neighbour>() as u32
@@ -90,11 +88,11 @@ pub(crate) fn solicitation<H: Host, F: Frame>(
     }
     // Duplicate address detection names no sender.
     if address::is_unspecified(&ip.source) {
-        note_claim(host, &datagram.destination);
+        note_claim(host, &key.destination);
         return Err(Refusal::NOT_OURS);
     }
-    note_claim(host, &datagram.source);
-    may_answer(host, frame, ethernet, datagram)?;
+    note_claim(host, &key.source);
+    may_answer(host, frame, ethernet, key)?;
 
     let mut edit = Edit::default();
     let mut length = size_of::<Neighbour>();
@@ -156,7 +154,7 @@ fn may_answer<H: Host, F: Frame>(
     // Whoever may use the server may ask for it from its link-local address, too (RFC 4861 section 7.2.2).
     let may_ask = address::is_link_local(&question.source.address) || host.answers(&question.source);
     if !ethernet.is_answerable() || !may_ask {
-        return Err(Refusal::consumed(Counter::DroppedSource));
+        return Err(Refusal::because(Counter::DroppedSource));
     }
     Ok(())
 }

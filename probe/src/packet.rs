@@ -42,6 +42,15 @@ impl<'a> Packet<'a> {
         Self { cursor: start, end, bytes: PhantomData }
     }
 
+    /// The header at the cursor; `None` if the packet ends before.
+    #[inline(always)]
+    pub fn peek<T: Header>(&self) -> Option<&T> {
+        let end = self.cursor.wrapping_add(size_of::<T>());
+        // SAFETY: the bytes up to `end` are inside the packet, and `T` can be laid over any of them. No `take` hands
+        // them out while `self` is borrowed.
+        (end <= self.end).then(|| unsafe { &*self.cursor.cast::<T>() })
+    }
+
     /// The header at the cursor, which moves behind it; `None` if the packet ends before.
     #[inline(always)]
     pub fn take<T: Header>(&mut self) -> Option<&'a mut T> {
@@ -55,12 +64,6 @@ impl<'a> Packet<'a> {
         // cursor has moved behind them no other `take` of this walk hands them out.
         Some(unsafe { &mut *header.cast::<T>() })
     }
-
-    /// Whether `header`, which may have been taken from this packet, ends inside it.
-    #[inline(always)]
-    pub fn has<T: Header>(&self, header: &T) -> bool {
-        (&raw const *header).cast::<u8>().wrapping_add(size_of::<T>()) <= self.end.cast_const()
-    }
 }
 
 /// The beginning of a header as another one.
@@ -69,6 +72,14 @@ pub fn view<T: Header, U: Header>(header: &mut T) -> &mut U {
     const { assert!(size_of::<U>() <= size_of::<T>()) };
     // SAFETY: the bytes are inside `header`, and `U` can be laid over any of them.
     unsafe { &mut *(&raw mut *header).cast::<U>() }
+}
+
+/// The two halves of sixteen bytes as this machine reads them: in two loads, where it allows that, which compilers would
+/// make sixteen of.
+#[inline(always)]
+pub fn halves(bytes: &[u8; 16]) -> [u64; 2] {
+    // SAFETY: the bytes are as many, and need not be aligned.
+    unsafe { bytes.as_ptr().cast::<[u64; 2]>().read_unaligned() }
 }
 
 /// A header of zeros.

@@ -5,11 +5,16 @@
 use core::mem::{MaybeUninit, transmute};
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
-use crate::abi::{Counter, CounterPair, Prefix, helpers, link, map};
-use crate::headers::Ethernet;
+use crate::abi::{
+    Address, Counter, CounterPair, NO_ADDRESS, Prefix, destination, helpers, link, lone_v4, lone_v6, map,
+    ports, sources,
+};
+use crate::address;
+use crate::headers::{Be32, Ethernet};
+use crate::hint;
 use crate::host::{Audience, CHUNK, Fragments, Frame, Host, Room};
-use crate::packet::{Header, Packet};
-use crate::reflect::{Outcome, Reflected, Refusal, reflect};
+use crate::packet::{Header, Packet, halves};
+use crate::reflect::{Outcome, Reflected, reflect, reflect_usual};
 
 /// The fields of the kernel's `struct __sk_buff` (linux/bpf.h) up to the last one used here.
 #[repr(C)]
@@ -122,6 +127,12 @@ mod setting {
         pub(super) static bpfecho_link: u8;
         pub(super) static bpfecho_mac: u8;
         pub(super) static bpfecho_helpers: u8;
+        pub(super) static bpfecho_ports_are: u8;
+        pub(super) static bpfecho_lone_v4: u8;
+        pub(super) static bpfecho_lone_v6_high: u8;
+        pub(super) static bpfecho_lone_v6_low: u8;
+        pub(super) static bpfecho_sources: u8;
+        pub(super) static bpfecho_broadcast: u8;
     }
 }
 
@@ -146,7 +157,7 @@ unsafe fn lookup<K, V>(map: *mut MapDefinition, key: &K) -> Option<&'static mut 
     unsafe { helper::map_lookup_elem(map, (&raw const *key).cast()).cast::<V>().as_mut() }
 }
 
-/// A key on the stack, where the verifier takes no access that is not aligned.
+/// The key of a whole address on the stack, where the verifier takes no access that is not aligned.
 #[repr(C, align(8))]
 struct Key {
     padding: u32,
@@ -155,19 +166,44 @@ struct Key {
 
 impl Key {
     #[inline(always)]
-    fn new(&Prefix { length, address }: &Prefix) -> Self {
+    fn new(high: u64, low: u64) -> Self {
         let mut key = MaybeUninit::<Self>::uninit();
-        let [a, b, c, d, e, f, g, h, ..] = address;
-        let [.., i, j, k, l, m, n, o, p] = address;
         // SAFETY: the three words are all of the key, and aligned as it is. Any bytes are valid.
         unsafe {
             let words = key.as_mut_ptr().cast::<[u8; 8]>();
-            write_word(words, word(0, length));
-            write_word(words.add(1), [a, b, c, d, e, f, g, h]);
-            write_word(words.add(2), [i, j, k, l, m, n, o, p]);
+            write_word(words, word(0, u128::BITS));
+            write_word(words.add(1), high.to_ne_bytes());
+            write_word(words.add(2), low.to_ne_bytes());
             key.assume_init()
         }
     }
+}
+
+/// See [`Host::destination`]. A function of its own, as it is called in many places.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn bpfecho_destination(high: u64, low: u64) -> u32 {
+    // SAFETY: the map's keys are `Prefix`, its values `u32`.
+    unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_to), &Key::new(high, low).prefix) }
+        .map_or(0, |value| *value)
+}
+
+/// See [`Host::answers`]; likewise.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn bpfecho_source(high: u64, low: u64) -> u32 {
+    // SAFETY: the map's keys are `Prefix`, its values `u32`.
+    unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_from), &Key::new(high, low).prefix) }
+        .map_or(0, |value| *value)
+}
+
+/// See [`Host::serves_port`]; likewise.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn bpfecho_port(port: u16) -> u32 {
+    // SAFETY: the map's keys are `u32`, its values `u64`.
+    let word = unsafe { entry::<u64>(addr_of_mut!(bpfecho_ports), u32::from(port / 64)) };
+    word.map_or(0, |word| (*word >> (port % 64)) as u32 & 1)
 }
 
 /// The bytes of two numbers.
@@ -220,15 +256,16 @@ impl<P: Place> Host for Hook<P> {
     const XDP: bool = P::XDP;
 
     #[inline(always)]
-    fn port_range(&self) -> (u16, u16) {
-        (setting!(bpfecho_first_port) as u16, setting!(bpfecho_last_port) as u16)
+    fn port_range(&self) -> (u64, u64) {
+        (setting!(bpfecho_first_port), setting!(bpfecho_last_port))
     }
 
     #[inline(always)]
     fn serves_port(&self, port: u16) -> bool {
-        // SAFETY: the map's keys are `u32`, its values `u64`.
-        let word = unsafe { entry::<u64>(addr_of_mut!(bpfecho_ports), u32::from(port / 64)) };
-        word.is_some_and(|word| *word >> (port % 64) & 1 != 0)
+        if setting!(bpfecho_ports_are) == u64::from(ports::ALL) {
+            return true;
+        }
+        bpfecho_port(port) != 0
     }
 
     #[inline(always)]
@@ -242,8 +279,8 @@ impl<P: Place> Host for Hook<P> {
     }
 
     #[inline(always)]
-    fn link(&self) -> u32 {
-        setting!(bpfecho_link) as u32
+    fn has_ethernet(&self) -> bool {
+        setting!(bpfecho_link) == u64::from(link::ETHERNET)
     }
 
     #[inline(always)]
@@ -254,16 +291,50 @@ impl<P: Place> Host for Hook<P> {
 
     #[inline(always)]
     fn destination(&self, address: &Prefix) -> u32 {
-        // SAFETY: the map's keys are `Prefix`, its values `u32`.
-        unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_to), &Key::new(address).prefix) }
-            .map_or(0, |value| *value)
+        let [high, low] = halves(&address.address);
+        bpfecho_destination(high, low)
     }
 
     #[inline(always)]
     fn answers(&self, address: &Prefix) -> bool {
-        // SAFETY: the map's keys are `Prefix`, its values `u32`.
-        unsafe { lookup::<Prefix, u32>(addr_of_mut!(bpfecho_from), &Key::new(address).prefix) }
-            .is_some_and(|value| *value != 0)
+        let [high, low] = halves(&address.address);
+        bpfecho_source(high, low) != 0
+    }
+
+    #[inline(always)]
+    fn serves_v4(&self, address: Be32) -> bool {
+        let lone = setting!(bpfecho_lone_v4);
+        if lone == NO_ADDRESS {
+            self.destination(&Prefix::whole(address::mapped(address))) & destination::ECHO != 0
+        } else {
+            lone_v4(address.0) == lone
+        }
+    }
+
+    #[inline(always)]
+    fn serves_v6(&self, address: &Address) -> bool {
+        let lone = [setting!(bpfecho_lone_v6_high), setting!(bpfecho_lone_v6_low)];
+        if lone == [NO_ADDRESS; 2] {
+            self.destination(&Prefix::whole(*address)) & destination::ECHO != 0
+        } else {
+            lone_v6(address) == lone
+        }
+    }
+
+    #[inline(always)]
+    fn answers_v4(&self, address: Be32) -> bool {
+        if setting!(bpfecho_sources) == u64::from(sources::LISTED) {
+            return self.answers(&Prefix::whole(address::mapped(address)));
+        }
+        address::is_of_a_host_v4(address) && lone_v4(address.0) != setting!(bpfecho_broadcast)
+    }
+
+    #[inline(always)]
+    fn answers_v6(&self, address: &Address) -> bool {
+        if setting!(bpfecho_sources) == u64::from(sources::LISTED) {
+            return self.answers(&Prefix::whole(*address));
+        }
+        address::is_of_a_host_v6(address)
     }
 
     #[inline(always)]
@@ -295,28 +366,23 @@ impl<P: Place> Host for Hook<P> {
     }
 
     #[inline(always)]
-    fn hint(&self, slot: u16) -> u16 {
-        let (entry, place) = hint(slot);
-        entry.map_or(0, |hints| (*hints >> place) as u16)
-    }
-
-    #[inline(always)]
-    fn set_hint(&self, slot: u16, value: u16) {
+    fn learn(&self, slot: u16, is_message: bool) -> bool {
+        // SAFETY: the map's keys are `u32`, its values `u64`.
+        let hints = unsafe { entry::<u64>(addr_of_mut!(bpfecho_hints), u32::from(slot / HINTS_IN_ENTRY)) };
+        let Some(hints) = hints else { return false };
+        let place = u32::from(slot % HINTS_IN_ENTRY) * u16::BITS;
+        let before = (*hints >> place) as u16;
+        let (after, twice) = hint::after(before, is_message);
         // If two CPUs change an entry at the same time, one change is lost.
-        if let (Some(hints), place) = hint(slot) {
-            *hints = *hints & !(u64::from(u16::MAX) << place) | u64::from(value) << place;
+        if after != before && !(P::XDP && twice) {
+            *hints ^= u64::from(before ^ after) << place;
         }
+        twice
     }
 
     #[inline(always)]
     fn forget(&self, value: u32) -> u32 {
         self.0.forget(value)
-    }
-
-    #[inline(always)]
-    fn forget_counter(&self, counter: Counter) -> Counter {
-        // SAFETY: the number is that of a counter, as it comes back as it is.
-        unsafe { transmute::<usize, Counter>(self.forget(counter as u32) as usize) }
     }
 }
 
@@ -331,15 +397,6 @@ impl<const WIRE: bool> Place for Tc<WIRE> {
     fn forget(&self, value: u32) -> u32 {
         forget(self.0, value)
     }
-}
-
-/// The entry that has the hint at `slot`, and the place of its lowest bit there.
-#[inline(always)]
-fn hint(slot: u16) -> (Option<&'static mut u64>, u32) {
-    let index = u32::from(slot / HINTS_IN_ENTRY);
-    // SAFETY: the map's keys are `u32`, its values `u64`.
-    let entry = unsafe { entry::<u64>(addr_of_mut!(bpfecho_hints), index) };
-    (entry, u32::from(slot % HINTS_IN_ENTRY) * u16::BITS)
 }
 
 /// See [`Host::forget`].
@@ -470,6 +527,19 @@ fn count(counter: Counter, bytes: u32) {
     }
 }
 
+/// Adds one to a counter: for what is counted rarely, and in many places.
+#[inline(always)]
+fn note(counter: Counter) {
+    bpfecho_note(counter as u8);
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn bpfecho_note(counter: u8) {
+    // SAFETY: the number is that of a counter.
+    count(unsafe { transmute::<u8, Counter>(counter) }, 0);
+}
+
 /// The program on the egress hook of loopback. A packet there is on its way to the host itself: turned round,
 /// it arrives as if the other end had sent it, with the route it has.
 #[unsafe(no_mangle)]
@@ -483,8 +553,8 @@ pub extern "C" fn bpfecho_lo(skb: *mut SkBuff) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tc/wire")]
 pub extern "C" fn bpfecho_wire(skb: *mut SkBuff) -> i32 {
-    if setting!(bpfecho_helpers) as u32 == helpers::NEW
-        && setting!(bpfecho_link) as u32 == link::ETHERNET
+    if setting!(bpfecho_helpers) == u64::from(helpers::NEW)
+        && setting!(bpfecho_link) == u64::from(link::ETHERNET)
         && has_lost_link_layer(skb)
     {
         restore_link_layer(skb);
@@ -525,13 +595,46 @@ fn restore_link_layer(skb: *mut SkBuff) {
 
 #[inline(always)]
 fn run<const WIRE: bool>(skb: *mut SkBuff) -> i32 {
-    let verdict = match reflect(&Hook(Tc::<WIRE>(skb)), &mut Skb { skb }, room) {
+    let mut frame = Skb { skb };
+    let (length, audience) = (frame.length(), frame.audience());
+    match reflect_usual(&Hook(Tc::<WIRE>(skb)), frame.linear(), &length, audience) {
+        Some(outcome) => conclude::<WIRE>(skb, outcome),
+        None if WIRE => bpfecho_wire_unusual(skb),
+        None => bpfecho_lo_unusual(skb),
+    }
+}
+
+/// What is unusual on loopback. A function of its own, so that it neither shares registers with what is usual nor has
+/// the verifier follow both together.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn bpfecho_lo_unusual(skb: *mut SkBuff) -> i32 {
+    look_closer::<false>(skb)
+}
+
+/// What is unusual elsewhere; likewise.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn bpfecho_wire_unusual(skb: *mut SkBuff) -> i32 {
+    look_closer::<true>(skb)
+}
+
+#[inline(always)]
+fn look_closer<const WIRE: bool>(skb: *mut SkBuff) -> i32 {
+    let Some(room) = room() else { return verdict::UNSPEC };
+    conclude::<WIRE>(skb, reflect(&Hook(Tc::<WIRE>(skb)), &mut Skb { skb }, room))
+}
+
+/// The verdict on a packet, for which it does what is left to do.
+#[inline(always)]
+fn conclude<const WIRE: bool>(skb: *mut SkBuff, outcome: Outcome) -> i32 {
+    let verdict = match outcome {
         Outcome::Reflected(reflected) => send::<WIRE>(skb, reflected),
-        Outcome::Refused(Refusal { goes_on, reason }) => {
-            if let Some(reason) = reason {
-                count(reason, 0);
+        Outcome::Refused(refusal) => {
+            if let Some(reason) = refusal.reason {
+                note(reason);
             }
-            goes_on.then_some(verdict::UNSPEC)
+            refusal.goes_on().then_some(verdict::UNSPEC)
         }
     };
     verdict.unwrap_or_else(consume::<WIRE>)
@@ -554,7 +657,7 @@ fn send<const WIRE: bool>(skb: *mut SkBuff, reflected: Reflected) -> Option<i32>
     let Reflected { packets, bytes, event, checksum, difference, pseudo_difference, .. } = reflected;
     count(packets, bytes);
     if let Some(event) = event {
-        count(event, 0);
+        note(event);
     }
     // SAFETY: the offset is that of a checksum inside the packet. The helper cannot fail, as the bytes around
     // were just written.
@@ -583,7 +686,7 @@ fn send<const WIRE: bool>(skb: *mut SkBuff, reflected: Reflected) -> Option<i32>
         let ifindex = (*skb).ifindex;
         if reflected.twice {
             helper::clone_redirect(skb, ifindex, 0);
-            count(Counter::Nudges, 0);
+            note(Counter::Nudges);
         }
         Some(helper::redirect(ifindex, 0) as i32)
     }

@@ -4,9 +4,10 @@
 //! behind [`Host`] and [`Frame`] and in what the caller does with the [`Outcome`].
 
 use crate::abi::{Counter, protocols};
-use crate::host::{Audience, Frame, Host, Room};
+use crate::fast_path::{self, Obstacle};
+use crate::host::{Audience, Extent, Frame, Host, Room};
 use crate::packet::Packet;
-use crate::{fast_path, slow_path};
+use crate::slow_path;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,26 +21,24 @@ pub enum Outcome {
 /// A packet that is not reflected, and untouched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Whether it goes on; else it is to vanish, as if it had been received.
-    pub goes_on: bool,
     /// Why, if it is for us.
     pub reason: Option<Counter>,
 }
 
 impl Refusal {
     /// The packet is not for us.
-    pub const NOT_OURS: Self = Self { goes_on: true, reason: None };
+    pub const NOT_OURS: Self = Self { reason: None };
 
-    /// The packet is for us, but not to be reflected: it goes on.
+    /// The packet is for us, but has no answer.
     #[inline(always)]
-    pub const fn passed(reason: Counter) -> Self {
-        Self { goes_on: true, reason: Some(reason) }
+    pub const fn because(reason: Counter) -> Self {
+        Self { reason: Some(reason) }
     }
 
-    /// The packet is for us and has no answer.
+    /// Whether the packet goes on; else it is to vanish, as if it had been received.
     #[inline(always)]
-    pub const fn consumed(reason: Counter) -> Self {
-        Self { goes_on: false, reason: Some(reason) }
+    pub fn goes_on(self) -> bool {
+        self.reason.is_none_or(|reason| reason as u8 >= Counter::FIRST_PASSED as u8)
     }
 }
 
@@ -48,13 +47,10 @@ impl Refusal {
 /// There is one from the beginning, which the rules fill in, and each field always has a value: of one without,
 /// compilers make reads of memory that was never written, which the verifier of kernels before 6.3 refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Reflected {
-    /// The counter of such packets; that of their bytes follows it.
-    pub packets: Counter,
     /// The payload that goes back, in bytes.
     pub bytes: u32,
-    /// What else the packet was, if it is counted.
-    pub event: Option<Counter>,
     /// Where a checksum is that is to change, in bytes from the beginning of the frame; zero for none.
     pub checksum: u32,
     /// By how much it is to change for what it covers, in the way that is right for the state in which the kernel
@@ -66,8 +62,12 @@ pub struct Reflected {
     pub unbalanced: u32,
     /// The length to which the frame is to be cut off then, in bytes; zero to leave it. (The kernel forgets the sum.)
     pub cut: u32,
+    /// The counter of such packets; that of their bytes follows it.
+    pub packets: Counter,
     /// Whether the packet is to be sent twice.
     pub twice: bool,
+    /// What else the packet was, if it is counted.
+    pub event: Option<Counter>,
 }
 
 impl Default for Reflected {
@@ -87,38 +87,29 @@ impl Default for Reflected {
     }
 }
 
-/// Turns `frame` round if it is for `host`. `room` lends room for unusual packets; without it they are not ours.
+/// Turns `packet` round, the linear part of a frame of this `extent` for `audience`, if it is for `host` and nothing
+/// is unusual in it. `None` for what [`reflect`] is to look at, as most is not.
 #[inline(always)]
-pub fn reflect<'r, H: Host, F: Frame>(
+pub fn reflect_usual<H: Host>(
     host: &H,
-    frame: &mut F,
-    room: impl FnOnce() -> Option<&'r mut Room>,
-) -> Outcome {
-    let mut reflected = Reflected::default();
-    let (length, audience) = (frame.length(), frame.audience());
-    let answer = match fast_path::reflect(host, frame.linear(), length, audience, &mut reflected) {
-        Some(answer) => answer,
-        None => match room() {
-            Some(room) => slow_path::reflect(host, frame, room, &mut reflected),
-            None => Err(Refusal::NOT_OURS),
-        },
-    };
-    match answer {
-        Ok(()) => Outcome::Reflected(reflected),
-        Err(refusal) => Outcome::Refused(refusal),
+    packet: Packet,
+    extent: &impl Extent,
+    audience: Audience,
+) -> Option<Outcome> {
+    match fast_path::reflect(host, packet, extent, audience) {
+        Ok(reflected) => Some(Outcome::Reflected(reflected)),
+        Err(Obstacle::Refused(refusal)) => Some(Outcome::Refused(refusal)),
+        Err(Obstacle::Unusual) => None,
     }
 }
 
-/// Turns `packet` round in XDP, a frame of `length` bytes, checksum and all, if it is for `host` and nothing is unusual
-/// in it. Every other packet goes on.
+/// Turns `frame` round if it is for `host`, whatever form it has. `room` is room for its headers.
 #[inline(always)]
-pub fn reflect_in_xdp<H: Host>(host: &H, packet: Packet, length: u32) -> Outcome {
-    const { assert!(H::WIRE && H::XDP) };
+pub fn reflect<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Outcome {
     let mut reflected = Reflected::default();
-    match fast_path::reflect(host, packet, length, Audience::Us, &mut reflected) {
-        Some(Ok(())) => Outcome::Reflected(reflected),
-        Some(Err(refusal)) => Outcome::Refused(refusal),
-        None => Outcome::Refused(Refusal::NOT_OURS),
+    match slow_path::reflect(host, frame, room, &mut reflected) {
+        Ok(()) => Outcome::Reflected(reflected),
+        Err(refusal) => Outcome::Refused(refusal),
     }
 }
 
@@ -134,7 +125,7 @@ pub(crate) fn end(start: u32, said: u32, length: u32) -> u32 {
 #[inline(always)]
 pub(crate) fn serves(host: &impl Host, port: u16) -> bool {
     let (first, last) = host.port_range();
-    port >= first && port <= last && host.serves_port(port)
+    u64::from(port) >= first && u64::from(port) <= last && host.serves_port(port)
 }
 
 /// Whether ARP requests and neighbour solicitations are answered.

@@ -3,15 +3,16 @@
 use crate::abi::Counter;
 use crate::checksum::Edit;
 use crate::headers::{Be16, Be32, SegmentHeader, Tcp, flag};
-use crate::hint;
 use crate::host::Host;
 use crate::mirror::{self, Segment, SequenceNumber};
 use crate::options::Options;
 
-/// Whether the flags are those of a segment in an established connection.
+/// Whether the flags are those that a segment in an established connection mostly has: on loopback without URG, see
+/// [`write`].
 #[inline(always)]
-pub(crate) fn is_established(flags: u8) -> bool {
-    flags & (flag::SYN | flag::RST | flag::ACK) == flag::ACK
+pub(crate) fn is_usual<H: Host>(flags: u8) -> bool {
+    let urgent = if H::WIRE { 0 } else { flag::URG };
+    flags & (flag::SYN | flag::RST | flag::ACK | urgent) == flag::ACK
 }
 
 /// Whether the flags belong together: SYN alone, or ACK with or without FIN. A null segment and a Xmas tree have
@@ -44,21 +45,11 @@ impl Established {
         Self { segment, fin: tcp.flags & flag::FIN != 0, payload, whole }
     }
 
-    /// What it says of its sender, whose hint is at `slot`. It is `length` bytes long with its IP header.
+    /// Whether it says something of its sender, who may wait for acknowledgments: see [`crate::hint`]. It is `length` bytes long with its IP header.
     #[inline(always)]
-    pub(crate) fn lesson<H: Host>(&self, host: &H, length: u32, slot: u16) -> Lesson {
-        let Self { segment, fin, payload, whole } = *self;
-        let alone = segment.sequence == segment.acknowledgment && !fin && whole;
-        if !H::WIRE || !alone || length > host.mtu() {
-            return Lesson { slot, before: 0, after: 0, twice: false };
-        }
-        let before = host.hint(slot);
-        let (after, twice) = if payload == 0 {
-            (hint::after_acknowledgment(before), false)
-        } else {
-            hint::after_message(before)
-        };
-        Lesson { slot, before, after, twice }
+    pub(crate) fn is_telling<H: Host>(&self, host: &H, length: u32) -> bool {
+        let alone = self.segment.sequence == self.segment.acknowledgment && !self.fin && self.whole;
+        H::WIRE && alone && length <= host.mtu()
     }
 
     /// The answer; else why there is none.
@@ -82,35 +73,26 @@ impl Established {
     }
 }
 
-/// What a segment says of its sender, who may wait for acknowledgments: see [`hint`].
-pub(crate) struct Lesson {
-    /// Where the hint is.
-    slot: u16,
-    before: u16,
-    after: u16,
-    /// Whether the echo is to be sent twice.
-    pub(crate) twice: bool,
-}
-
-impl Lesson {
-    /// Changes the hint, if it is to.
-    #[inline(always)]
-    pub(crate) fn note<H: Host>(&self, host: &H) {
-        if self.after != self.before {
-            host.set_hint(self.slot, self.after);
-        }
-    }
-}
-
-/// Edits the numbers in `tcp` into those of `answer`.
+/// Edits the numbers in `tcp` into those of `answer`, behind what was edited before. Returns what is left to do for the
+/// checksum.
+///
+/// On loopback that is mostly nothing: the urgent pointer, which has no meaning without URG (RFC 9293 section 3.1),
+/// makes up for all that was edited. So the checksum stays right in whatever state the kernel keeps it, and no helper has
+/// to be asked for that, which would take longer than all the rest.
 #[inline(always)]
-pub(crate) fn write<H: Host>(answer: Segment, tcp: &mut Tcp, edit: &mut Edit) {
-    set_numbers(tcp, answer.sequence, answer.acknowledgment, edit);
-    if !H::WIRE {
-        let window = Be16::new(answer.window);
-        edit.replace(tcp.window.word(), window.word());
-        tcp.window = window;
+pub(crate) fn write<H: Host>(answer: Segment, tcp: &mut Tcp, mut edit: Edit) -> Option<Edit> {
+    set_numbers(tcp, answer.sequence, answer.acknowledgment, &mut edit);
+    if H::WIRE {
+        return Some(edit);
     }
+    let window = Be16::new(answer.window);
+    edit.replace(tcp.window.word(), window.word());
+    tcp.window = window;
+    if tcp.flags & flag::URG != 0 {
+        return Some(edit);
+    }
+    tcp.urgent = edit.balance(tcp.urgent);
+    None
 }
 
 /// More than any window.

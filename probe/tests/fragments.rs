@@ -59,6 +59,7 @@ fn datagrams<const WIRE: bool>(route: &Route) -> [Datagram; 4] {
         let segment = segment(route, flags);
         let options = aligned_timestamps(TSVAL, TSVAL);
         let answer = Tcp { route: back.clone(), options, ..segment.clone() };
+        let answer = if WIRE { answer } else { answer.balanced(&segment) };
         datagram(TCP, &segment.frame(), &answer.frame(), 32)
     };
     [

@@ -6,7 +6,7 @@ mod support;
 use probe::abi::Counter;
 use probe::host::Audience;
 use probe::packet::Packet;
-use probe::reflect::{Outcome, reflect_in_xdp};
+use probe::reflect::{Outcome, reflect_usual};
 use support::golden::*;
 use support::random::{Random, damage, datagram, from_nobody, question, segment, turn};
 use support::*;
@@ -226,8 +226,9 @@ fn frames_of_unknown_length() {
     for route in routes() {
         for (said, answered) in [(None, true), (Some(2000), true), (Some(0), false), (Some(7), false)] {
             let mut frame = udp(&Route { said, ..route.clone() }, b"message");
-            let outcome = reflect_in_xdp(&Xdp::usual(), Packet::new(&mut frame), u32::MAX);
-            assert_eq!(matches!(outcome, Outcome::Reflected(_)), answered, "{said:?}: {outcome:?}");
+            let packet = Packet::new(&mut frame);
+            let outcome = reflect_usual(&Xdp::usual(), packet, &u32::MAX, Audience::Us);
+            assert_eq!(matches!(outcome, Some(Outcome::Reflected(_))), answered, "{said:?}: {outcome:?}");
         }
     }
 }

@@ -8,6 +8,12 @@ use super::shapes::{DESTINATION, HOP_BY_HOP, ROUTING, SHAPES_4, SHAPES_6, extend
 /// What is served, on port [`PORT`].
 pub(crate) const SERVED: &str = "10.7.0.5 10.7.0.6 fd00:7::5 fd00:7::6 7000 --protocol tcp,udp,icmp";
 
+/// The same without [`OTHERS`].
+pub(crate) const ONE_EACH: &str = "10.7.0.5 fd00:7::5 7000 --protocol tcp,udp,icmp";
+
+/// See [`ONE_EACH`].
+pub(crate) const OTHERS: [&str; 2] = ["10.7.0.6", "fd00:7::6"];
+
 const PORT: u16 = 7000;
 
 /// A packet or a few of one kind, in order, and what becomes of each.
@@ -170,7 +176,12 @@ impl Table {
         }
     }
 
-    fn add(&mut self, name: &str, exchanges: Vec<(Packet, Fate)>) {
+    fn add(&mut self, name: &str, mut exchanges: Vec<(Packet, Fate)>) {
+        for (sent, fate) in &mut exchanges {
+            if let Answered(answer) = fate {
+                **answer = answer.clone().balanced(sent, self.hook);
+            }
+        }
         let version = if self.v4 { "IPv4" } else { "IPv6" };
         self.forms.push(Form { name: format!("{version}: {name}"), exchanges });
     }
@@ -421,6 +432,7 @@ impl Table {
     fn in_fragments(&mut self, name: &str, sent: &Packet, answer: &Packet) {
         let fragment_header = if self.v4 { 0 } else { 8 };
         let size = (1500 - sent.network_length() - fragment_header) / 8 * 8;
+        let answer = answer.clone().balanced(sent, self.hook);
         let exchanges =
             sent.cut(size).into_iter().zip(answer.cut(size).into_iter().map(Fate::answered)).collect();
         self.add(name, exchanges);

@@ -115,6 +115,24 @@ impl Packet {
         answer
     }
 
+    /// On loopback, as the answer to `question`: the urgent pointer makes up for all that was edited in a segment, so that
+    /// its checksum stays as it was.
+    pub(crate) fn balanced(mut self, question: &Self, hook: Hook) -> Self {
+        if let (Hook::Loopback, Transport::Tcp(sent), Transport::Tcp(answer)) =
+            (hook, &question.transport, &mut self.transport)
+            && answer.flags & (SYN | URG) == 0
+        {
+            let [before, after] = [sent, answer].map(|segment| u32::from(sum(&[&segment.bytes()])));
+            answer.urgent = ((before + 0xffff - after) % 0xffff) as u16;
+        }
+        self
+    }
+
+    /// Whether it is from or to this address.
+    pub(crate) fn has_address(&self, address: &str) -> bool {
+        [self.from, self.to].iter().any(|endpoint| endpoint.ip().to_string() == address)
+    }
+
     pub(crate) fn is_v4(&self) -> bool {
         self.from.is_ipv4()
     }

@@ -1,10 +1,11 @@
 //! Programs linked by hand: that in XDP, which is in front of another with the same maps, and all with any settings.
 
-use bpfecho::configuration::{Configuration, Place};
+use bpfecho::configuration::Configuration;
+use bpfecho::settings::settings;
 use loader::{Map, Object, Program, ProgramKind};
 use probe::abi::{self, Counter, destination, helpers, link, map, protocols, setting};
 
-use super::forms::{Fate, Form, SERVED, forms, plain};
+use super::forms::{Fate, Form, ONE_EACH, SERVED, forms, plain};
 use super::packet::{Hook, Packet, Transport};
 use super::support::bpfecho::Bpfecho;
 use super::support::sys;
@@ -58,17 +59,13 @@ fn load(configuration: &Configuration, program: &str, values: [u32; 3]) -> (Prog
     let object = Object::parse(PROBE).unwrap();
     let maps = maps(&object, configuration);
     let named: Vec<_> = maps.iter().map(|(name, map)| (*name, map)).collect();
-    let [protocols, link, helpers] = values.map(u64::from);
-    let Place::Ethernet { mac: [a, b, c, d, e, f] } = configuration.place else { panic!() };
-    let settings = [
-        (setting::FIRST_PORT, configuration.ports.first().unwrap().into()),
-        (setting::LAST_PORT, configuration.ports.last().unwrap().into()),
-        (setting::MTU, configuration.mtu.into()),
-        (setting::PROTOCOLS, protocols),
-        (setting::LINK, link),
-        (setting::MAC, u64::from_ne_bytes([a, b, c, d, e, f, 1, 1])),
-        (setting::HELPERS, helpers),
-    ];
+    let [protocols, link, helpers] = values;
+    let [protocols, link] = [protocols, link].map(u64::from);
+    let settings = settings(configuration, helpers).map(|(name, value)| match name {
+        setting::PROTOCOLS => (name, protocols),
+        setting::LINK => (name, link),
+        _ => (name, value),
+    });
     let kind = if program == abi::XDP_PROGRAM { ProgramKind::Xdp } else { ProgramKind::SchedCls };
     let program = object.link(program, &named, &settings).unwrap().load(kind, true).unwrap();
     (program, maps.into_iter().find(|(name, _)| *name == map::COUNTERS).unwrap().1)
@@ -147,16 +144,24 @@ pub(crate) fn loaded_with_two_capabilities() {
     const CAP_NET_ADMIN: u32 = 12;
     const CAP_BPF: u32 = 39;
     super::ethernet(1500);
-    let mut configuration = super::configuration(Hook::Wire, SERVED);
-    configuration.destinations.iter_mut().for_each(|(_, value)| *value |= destination::VIRTUAL);
+    // What is known at the start, and what has to be looked up.
+    let configurations =
+        [ONE_EACH.into(), format!("{SERVED} 10.7.1.0/24 fd00:7:1::/64 9000 --allow 10.0.0.0/8,fd00::/8")]
+            .map(|arguments| {
+                let mut configuration = super::configuration(Hook::Wire, &arguments);
+                configuration.destinations.iter_mut().for_each(|(_, value)| *value |= destination::VIRTUAL);
+                configuration
+            });
     sys::keep_capabilities(&[CAP_NET_ADMIN, CAP_BPF]);
-    for protocols in 1..16 {
-        load(&configuration, abi::LOOPBACK_PROGRAM, [protocols, link::ETHERNET, helpers::OLD]);
-        for helpers in [helpers::OLD, helpers::NEW] {
-            for link in [link::ETHERNET, link::NONE] {
-                load(&configuration, abi::WIRE_PROGRAM, [protocols, link, helpers]);
+    for configuration in &configurations {
+        for protocols in 1..16 {
+            load(configuration, abi::LOOPBACK_PROGRAM, [protocols, link::ETHERNET, helpers::OLD]);
+            for helpers in [helpers::OLD, helpers::NEW] {
+                for link in [link::ETHERNET, link::NONE] {
+                    load(configuration, abi::WIRE_PROGRAM, [protocols, link, helpers]);
+                }
+                load(configuration, abi::XDP_PROGRAM, [protocols, link::ETHERNET, helpers]);
             }
-            load(&configuration, abi::XDP_PROGRAM, [protocols, link::ETHERNET, helpers]);
         }
     }
 }

@@ -372,7 +372,7 @@ pub(crate) mod tests {
     }
 
     /// The only configuration.
-    fn only(line: &str, name: &str) -> Configuration {
+    pub(crate) fn only(line: &str, name: &str) -> Configuration {
         configured(line, &[name]).unwrap_or_else(|error| panic!("{line}: {error}")).remove(0)
     }
 

@@ -4,10 +4,11 @@ use loader::{
     LinkError, LoadError, Map, MapDefinition, MapError, Object, ParseError, Program, ProgramKind, Side,
 };
 use lz4_flex::block::{DecompressError, decompress_size_prepended};
-use probe::abi::{self, CounterPair, Counters, destination, helpers, link, map, protocols, setting};
+use probe::abi::{self, CounterPair, Counters, helpers, map};
 
 use crate::attach::endpoints::endpoints;
 use crate::configuration::{Configuration, Place};
+use crate::settings::settings;
 
 /// The compiled probe in this machine's byte order, compressed.
 const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe.lz4"));
@@ -239,49 +240,4 @@ fn fill(maps: &[(&'static str, Map)], configuration: &Configuration) -> Result<(
         }
     }
     Ok(())
-}
-
-/// The values of the program's settings. None is zero, as [`setting`] demands.
-fn settings(configuration: &Configuration, helpers: u32) -> [(&'static str, u64); setting::ALL.len()] {
-    let has_virtual = configuration.destinations.iter().any(|(_, value)| value & destination::VIRTUAL != 0);
-    let neighbours = if has_virtual { protocols::NEIGHBOURS } else { 0 };
-    let link = match configuration.place {
-        Place::Loopback | Place::Ethernet { .. } => link::ETHERNET,
-        Place::Tunnel => link::NONE,
-    };
-    let [a, b, c, d, e, f] = match configuration.place {
-        Place::Ethernet { mac } => mac,
-        Place::Loopback | Place::Tunnel => [0; 6],
-    };
-    [
-        (setting::FIRST_PORT, configuration.ports.first().unwrap_or(u16::MAX).into()),
-        (setting::LAST_PORT, configuration.ports.last().unwrap_or(1).into()),
-        (setting::MTU, configuration.mtu.into()),
-        (setting::PROTOCOLS, (configuration.protocols.bits() | neighbours).into()),
-        (setting::LINK, link.into()),
-        (setting::MAC, u64::from_ne_bytes([a, b, c, d, e, f, 1, 1])),
-        (setting::HELPERS, helpers.into()),
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::configuration::tests::configuration;
-
-    #[test]
-    fn no_setting_is_zero() {
-        let mac = [2, 0, 0, 0, 0, 1];
-        let values = |place, value| {
-            let configuration = configuration(place, &[("10.9.0.0/16", value)], "7,2000-2999");
-            settings(&configuration, helpers::OLD).map(|(_, value)| value)
-        };
-        let value = u64::from_ne_bytes([2, 0, 0, 0, 0, 1, 1, 1]);
-        assert_eq!(values(Place::Ethernet { mac }, 3), [7, 2999, 1500, 11, 1, value, 1]);
-        assert_eq!(values(Place::Ethernet { mac }, 1)[3], 3);
-        assert_eq!(values(Place::Tunnel, 1)[4], 2);
-        let ethernet = configuration(Place::Ethernet { mac }, &[("10.9.0.0/16", 1)], "7");
-        assert_eq!(settings(&ethernet, helpers::NEW)[6].1, 2);
-        assert!([Place::Tunnel, Place::Loopback].iter().all(|place| !values(*place, 1).contains(&0)));
-    }
 }

@@ -27,6 +27,7 @@ pub mod protocols;
 pub mod report;
 pub mod run;
 pub mod self_test;
+pub mod settings;
 pub mod stats;
 pub mod status;
 pub mod stop;

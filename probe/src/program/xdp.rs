@@ -2,10 +2,11 @@
 
 use core::ptr::read_volatile;
 
-use super::{Hook, Place, count, helper, setting};
+use super::{Hook, Place, count, helper, note, setting};
 use crate::abi::helpers;
+use crate::host::{Audience, Extent};
 use crate::packet::Packet;
-use crate::reflect::{Outcome, Reflected, Refusal, reflect_in_xdp};
+use crate::reflect::{Outcome, Reflected, Refusal, reflect_usual};
 
 /// The fields of the kernel's `struct xdp_md` (linux/bpf.h) up to the last one used here.
 #[repr(C)]
@@ -35,6 +36,19 @@ impl Place for Xdp {
     }
 }
 
+/// A frame, perhaps in several buffers.
+struct Buffers(*mut XdpBuff);
+
+impl Extent for Buffers {
+    /// (To add a number to a pointer takes CAP_PERFMON, as does to subtract one from another.)
+    #[inline(always)]
+    fn reaches(&self, bytes: u32) -> bool {
+        // SAFETY: the kernel passes a valid `xdp_md`.
+        setting!(bpfecho_helpers) != u64::from(helpers::NEW)
+            || u64::from(bytes) <= unsafe { helper::xdp_get_buff_len(self.0) }
+    }
+}
+
 /// The program in XDP of an Ethernet interface on whose ingress hook [`super::bpfecho_wire`] is.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp")]
@@ -46,29 +60,19 @@ pub extern "C" fn bpfecho_xdp(frame: *mut XdpBuff) -> i32 {
         let end = read_volatile(&raw const (*frame).data_end) as usize as *mut u8;
         Packet::from_raw(start, end)
     };
-    match reflect_in_xdp(&Hook(Xdp), packet, length(frame)) {
-        Outcome::Reflected(Reflected { packets, bytes, event, .. }) => {
+    // To whom it is addressed is found out there.
+    match reflect_usual(&Hook(Xdp), packet, &Buffers(frame), Audience::Us) {
+        Some(Outcome::Reflected(Reflected { packets, bytes, event, .. })) => {
             count(packets, bytes);
             if let Some(event) = event {
-                count(event, 0);
+                note(event);
             }
             verdict::TX
         }
-        Outcome::Refused(Refusal { reason, .. }) => {
-            if let Some(reason) = reason {
-                count(reason, 0);
-            }
+        Some(Outcome::Refused(Refusal { reason: Some(reason) })) => {
+            note(reason);
             verdict::PASS
         }
+        _ => verdict::PASS,
     }
-}
-
-/// The length of the frame in bytes, or more than any has. (To subtract one pointer from another takes CAP_PERFMON.)
-#[inline(always)]
-fn length(frame: *mut XdpBuff) -> u32 {
-    if setting!(bpfecho_helpers) as u32 != helpers::NEW {
-        return u32::MAX;
-    }
-    // SAFETY: the kernel passes a valid `xdp_md`.
-    unsafe { helper::xdp_get_buff_len(frame) as u32 }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use object::read::elf::{ElfFile64, ElfSection64};
+use object::read::elf::{ElfFile64, ElfSection64, ElfSymbol64};
 use object::{
     Endian, Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind, SymbolKind,
 };
@@ -43,7 +43,7 @@ const OLDEST: [Oldest; 5] = [
     Oldest { section: "tc/lo", kind: Kind::Tc, setting: None, version: (4, 16) },
     Oldest { section: "tc/wire", kind: Kind::Tc, setting: OLD_HELPERS, version: (4, 16) },
     Oldest { section: "tc/wire", kind: Kind::Tc, setting: NEW_HELPERS, version: (5, 8) },
-    Oldest { section: "xdp", kind: Kind::Xdp, setting: OLD_HELPERS, version: (4, 11) },
+    Oldest { section: "xdp", kind: Kind::Xdp, setting: OLD_HELPERS, version: (4, 16) },
     Oldest { section: "xdp", kind: Kind::Xdp, setting: NEW_HELPERS, version: (5, 18) },
 ];
 
@@ -64,46 +64,52 @@ pub(crate) fn inspect(bytes: &[u8], aligned: bool) -> Result<String, String> {
             return Err(format!("the symbol `{name}` is not defined: it must be inlined or not be needed"));
         }
     }
-    let mut programs = Vec::new();
-    let mut called = 0;
     for section in object.sections() {
         let name = section.name().unwrap_or_default();
         let is_data = matches!(section.kind(), SectionKind::Metadata | SectionKind::Other);
         if section.kind() == SectionKind::Text {
-            let count = inspect_code(&object, &section, &lines, aligned)?;
-            match PROGRAMS.iter().find(|(section, _)| *section == name) {
-                Some((_, program)) => programs.push((*program, count)),
-                None if name == FUNCTIONS => called = count,
-                None => return Err(format!("the section `{name}` of code is not that of a program")),
+            inspect_code(&object, &section, &lines, aligned)?;
+            if name != FUNCTIONS && !PROGRAMS.iter().any(|(section, _)| *section == name) {
+                return Err(format!("the section `{name}` of code is not that of a program"));
             }
         } else if !is_data && ![MAPS, "license"].contains(&name) {
             return Err(format!("the section `{name}` is global data, which kernels before 5.2 do not have"));
         }
     }
-    if programs.len() != PROGRAMS.len() {
-        return Err(format!("there are {} programs instead of {}", programs.len(), PROGRAMS.len()));
-    }
-    if let Some((name, count)) =
-        programs.iter().find(|(_, count)| !aligned && count + called > MAX_INSTRUCTIONS)
-    {
-        return Err(format!(
-            "{name} has {count} instructions, with those it calls {}: more than {MAX_INSTRUCTIONS}",
-            count + called
-        ));
+    let counts = PROGRAMS
+        .iter()
+        .map(|(section, name)| Ok((*name, count_instructions(&object, section)?)))
+        .collect::<Result<Vec<_>, String>>()?;
+    if let Some((name, count)) = counts.iter().find(|(_, count)| !aligned && *count > MAX_INSTRUCTIONS) {
+        return Err(format!("{name} has {count} instructions: more than {MAX_INSTRUCTIONS}"));
     }
     inspect_age(&object)?;
     let lines: usize = lines.iter().map(|(_, lines)| lines.len()).sum();
-    let summary = programs.iter().map(|(name, count)| format!("{name} {count}"));
-    Ok(format!("{}, shared {called} instructions, {lines} lines", summary.collect::<Vec<_>>().join(", ")))
+    let summary = counts.iter().map(|(name, count)| format!("{name} {count}"));
+    Ok(format!("{} instructions, {lines} lines", summary.collect::<Vec<_>>().join(", ")))
 }
 
-/// Checks the functions in a section of code. Returns how many instructions it has.
+/// How many instructions the program in `section` has as it is loaded, with the functions that it calls.
+fn count_instructions(object: &ElfFile64<'_, Endianness>, section: &str) -> Result<usize, String> {
+    let (program, functions) = (code(object, section)?, code(object, FUNCTIONS)?);
+    let parts = kernel::parts(&program, &functions, &[]).map_err(|error| format!("{section}: {error}"))?;
+    let own = object.section_by_name(section).map_or(0, |section| section.size());
+    let called = parts.iter().skip(1).map(|part| {
+        let begins = |symbol: &ElfSymbol64<'_, '_, Endianness>| {
+            reference(object, symbol.index()) == Some(Reference::Function(part.start))
+        };
+        object.symbols().find(begins).map_or(0, |function| function.size())
+    });
+    Ok(usize::try_from(own + called.sum::<u64>()).unwrap_or(usize::MAX) / INSTRUCTION)
+}
+
+/// Checks the functions in a section of code.
 fn inspect_code(
     object: &ElfFile64<'_, Endianness>,
     section: &ElfSection64<'_, '_, Endianness>,
     lines: &[SectionLines<'_>],
     aligned: bool,
-) -> Result<usize, String> {
+) -> Result<(), String> {
     let code = section.data().map_err(|error| format!("reading the code: {error}"))?;
     let graph = Graph::new(code, object.is_little_endian());
     let name = section.name().unwrap_or_default();
@@ -131,7 +137,7 @@ fn inspect_code(
             return Err(format!("{name}: its first instruction comes from no line"));
         }
     }
-    Ok(code.len() / INSTRUCTION)
+    Ok(())
 }
 
 /// Checks that each program asks for the kernel that is said, by [`OLDEST`].
@@ -146,7 +152,8 @@ fn inspect_age(object: &ElfFile64<'_, Endianness>) -> Result<(), String> {
     for Oldest { section, kind, setting, version } in OLDEST {
         let settings: Vec<_> = setting.into_iter().map(|(name, value)| (name, u64::from(value))).collect();
         let program = code(object, section)?;
-        let need = kernel::need_of_program(&program, &functions, kind, &settings)
+        let need = kernel::parts(&program, &functions, &settings)
+            .and_then(|parts| kernel::need_of_program(&parts, kind))
             .map_err(|error| format!("{section}: {error}"))?;
         let Need { since, what } = need.max(newest_map.clone());
         if since != version {

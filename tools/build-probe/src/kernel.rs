@@ -101,32 +101,49 @@ pub(crate) fn need_of_map(kind: u32) -> Result<Need, String> {
     Ok(Need::new(*since, format!("maps of type {kind} ({commit})")))
 }
 
-/// The newest feature that `program`, which is of this kind and calls `functions`, needs if these settings have these
-/// values. The others may have any.
-pub(crate) fn need_of_program(
-    program: &Code<'_>,
-    functions: &Code<'_>,
-    kind: Kind,
+/// A function that is part of a program: its code, where it begins there, and what of it may be executed.
+pub(crate) struct Part<'c, 'a> {
+    code: &'c Code<'a>,
+    pub(crate) start: usize,
+    reachable: Vec<usize>,
+}
+
+/// The functions of `program`, itself the first, which calls others of `functions`, if these settings have these values.
+/// The others may have any.
+pub(crate) fn parts<'c, 'a>(
+    program: &'c Code<'a>,
+    functions: &'c Code<'a>,
     settings: &[(&str, u64)],
-) -> Result<Need, String> {
-    let mut newest = Need::new(kind.since(), "programs of this kind");
+) -> Result<Vec<Part<'c, 'a>>, String> {
+    let mut parts: Vec<Part<'_, '_>> = Vec::new();
     let mut called = Vec::new();
     let mut waiting = vec![(program, 0)];
     while let Some((code, start)) = waiting.pop() {
-        for index in code.reachable(start, settings)? {
-            let instruction = code.graph.instruction(index)?;
-            newest = newest
-                .max(need_of(&instruction, kind).map_err(|error| format!("instruction {index}: {error}"))?);
+        let reachable = code.reachable(start, settings)?;
+        for &index in &reachable {
             match code.references.get(&index) {
                 Some(Reference::Function(function)) if !called.contains(function) => {
                     called.push(*function);
                     waiting.push((functions, *function));
                 }
-                None if instruction.is_local_call() => {
+                None if code.graph.instruction(index)?.is_local_call() => {
                     return Err(format!("instruction {index} calls a function that is not known"));
                 }
                 _ => {}
             }
+        }
+        parts.push(Part { code, start, reachable });
+    }
+    Ok(parts)
+}
+
+/// The newest feature that a program of this kind needs.
+pub(crate) fn need_of_program(parts: &[Part<'_, '_>], kind: Kind) -> Result<Need, String> {
+    let mut newest = Need::new(kind.since(), "programs of this kind");
+    for Part { code, reachable, .. } in parts {
+        for &index in reachable {
+            let need = need_of(&code.graph.instruction(index)?, kind);
+            newest = newest.max(need.map_err(|error| format!("instruction {index}: {error}"))?);
         }
     }
     Ok(newest)
@@ -284,12 +301,8 @@ mod tests {
 
     /// The need of a program without functions.
     fn need(code: &Code<'_>, kind: Kind, settings: &[(&str, u64)]) -> Result<Need, String> {
-        need_of_program(
-            code,
-            &Code { graph: Graph::new(&[], true), references: BTreeMap::new() },
-            kind,
-            settings,
-        )
+        let functions = Code { graph: Graph::new(&[], true), references: BTreeMap::new() };
+        need_of_program(&parts(code, &functions, settings)?, kind)
     }
 
     #[test]
@@ -370,7 +383,8 @@ mod tests {
         let functions = code(&functions, &[(1, Reference::Function(3))]);
         let since = |function| {
             let program = code(&program, &[(0, Reference::Function(function))]);
-            need_of_program(&program, &functions, Kind::Tc, &[]).map(|need| need.since)
+            let need = parts(&program, &functions, &[]).and_then(|parts| need_of_program(&parts, Kind::Tc));
+            need.map(|need| need.since)
         };
         assert_eq!([since(0), since(1), since(3)], [Ok((4, 16)), Ok((5, 1)), Ok((5, 1))]);
     }
