@@ -224,6 +224,13 @@ impl Map {
     }
 }
 
+#[cfg(feature = "std")]
+impl std::os::fd::AsFd for Map {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd().as_fd()
+    }
+}
+
 /// Why an operation on a map failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

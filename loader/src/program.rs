@@ -285,6 +285,13 @@ impl Program {
     }
 }
 
+#[cfg(feature = "std")]
+impl std::os::fd::AsFd for Program {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// `name` as the kernel takes it: at most 15 bytes of letters, digits, `_` and `.`.
 pub(crate) fn kernel_name(name: &str) -> [u8; NAME_LENGTH + 1] {
     let mut result = [0; NAME_LENGTH + 1];

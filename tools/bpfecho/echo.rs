@@ -98,7 +98,7 @@ impl Echo {
     ///
     /// [`EchoError`] with what the kernel refused; nothing is left in it then.
     pub fn load(configuration: &Configuration, with_xdp: bool, verbose: bool) -> Result<Self, EchoError> {
-        let object = decompress_size_prepended(PROBE)?;
+        let object = object()?;
         let object = Object::parse(&object)?;
         let entries = |count: usize| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut maps = Vec::new();
@@ -181,6 +181,15 @@ impl Echo {
         }
         Ok(())
     }
+}
+
+/// The embedded object, which has all programs.
+///
+/// # Errors
+///
+/// [`EchoError::Decompress`].
+pub fn object() -> Result<Vec<u8>, EchoError> {
+    Ok(decompress_size_prepended(PROBE)?)
 }
 
 /// The sum of the counters in `map` over all CPUs.

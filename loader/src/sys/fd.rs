@@ -1,6 +1,9 @@
 //! Owned file descriptors (`std::os::fd::OwnedFd` is out of reach without std).
 
 #[cfg(feature = "std")]
+use std::os::fd::{AsFd, BorrowedFd};
+
+#[cfg(feature = "std")]
 use super::Errno;
 
 /// A file descriptor that is closed on drop.
@@ -24,6 +27,14 @@ impl Fd {
     /// The number; valid as long as `self` lives.
     pub(crate) fn as_raw(&self) -> i32 {
         self.0
+    }
+}
+
+#[cfg(feature = "std")]
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open as long as `self` lives.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 }
 

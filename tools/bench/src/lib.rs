@@ -5,6 +5,8 @@
 //! and the smallest and the largest. Every byte is checked. A subject that returned a wrong byte or lost a request
 //! gets no number but is reported as void, and the run fails.
 
+mod bytecode;
+pub mod program;
 mod results;
 mod subject;
 
