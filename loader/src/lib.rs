@@ -21,6 +21,7 @@
 //! | 5.10 | maps that are bound to programs (ef15314aa5de) | an error |
 //! | 5.11 | memory that no limit is charged for (3ac1f01b43b6) | the limit is raised |
 //! | 5.18 | XDP for packets in several buffers (c2f2cdbeffda) | an error; [`ProgramKind::Xdp`] is for one |
+//! | 5.18 | test runs on live frames (b530e9e1063e) | an error |
 //! | 6.6 | tcx (e420bed02507) | an error; `rtnetlink` has clsact |
 //!
 //! `no_std` with `alloc`; only `rtnetlink` needs the standard library (feature `std`).

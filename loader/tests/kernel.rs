@@ -22,7 +22,7 @@ const SIDES: [Side; 2] = [Side::Ingress, Side::Egress];
 fn main() {
     harness::run(harness::tests! {
         array_map per_cpu_map hash_map lru_hash_map trie refused_maps linked_map_and_constant subprogram test_run
-        checksum_complete verifier_rejection source_lines interfaces addresses_and_gateways all_multicast
+        live_frames checksum_complete verifier_rejection source_lines interfaces addresses_and_gateways all_multicast
         attach_and_detach_both_sides drop_detaches foreign_filters_survive
         attaching_next_to_priority_one clsact_in_use_stays clsact_of_others_stays
         qdisc_removed_by_others filter_replaced_by_others ingress_qdisc_in_the_way failed_attach_leaves_nothing
@@ -186,6 +186,42 @@ fn test_run() -> Outcome {
     let mut context = vec![0; 192];
     context[8..12].copy_from_slice(&77_u32.to_ne_bytes());
     assert_eq!(program.test_run(TestInput { context: &context, ..TestInput::from(&packet) })?.verdict, 77);
+    Ok(())
+}
+
+/// Each frame runs through the program once, and its verdict, to drop it, is carried out.
+fn live_frames() -> Outcome {
+    let mut builder = Builder::new();
+    let [low, high] = load_64();
+    let code = [
+        instruction(0x62, 10, 0, -4, 0), // *(u32 *)(r10 - 4) = 0
+        instruction(0xbf, 2, 10, 0, 0),  // r2 = r10
+        instruction(0x07, 2, 0, 0, -4),  // r2 += -4
+        low,                             // r1 = counter ll
+        high,
+        instruction(0x85, 0, 0, 0, 1), // call bpf_map_lookup_elem
+        instruction(0x15, 0, 0, 2, 0), // if r0 == 0 goto +2
+        instruction(0xb7, 1, 0, 0, 1), // r1 = 1
+        instruction(0xdb, 0, 1, 0, 0), // lock *(u64 *)(r0 + 0) += r1
+        mov(1),                        // XDP_DROP
+        exit(),
+    ];
+    let section = builder.program("xdp", "live", &code);
+    let symbol = builder.maps(&[("counter", &[2, 4, 8, 1, 0])])[0];
+    builder.relocate(section, 3 * 8, symbol, R_BPF_64_64);
+    let bytes = builder.bytes();
+    let object = Object::parse(&bytes)?;
+    let counter = Map::create(&object.maps()[0])?;
+    let program = object.link("live", &[("counter", &counter)], &[])?.load(ProgramKind::Xdp, false)?;
+    match program.run_live(&[0; 64], 100, 16) {
+        // Before 5.18.
+        Err(error) if error.errno() == Errno::EINVAL => return Ok(()),
+        result => assert!(result? > 0),
+    }
+    assert_eq!(counter.lookup(&[0; 4])?, Some(100_u64.to_ne_bytes().to_vec()));
+    let error = program.run_live(&[0; 64], 1, 257).expect_err("too many at a time");
+    assert_eq!(error.to_string(), "program \"live\": run on live frames: E2BIG");
+    assert_eq!(passing()?.run_live(&[0; 64], 1, 1).expect_err("not XDP").errno(), Errno::EINVAL);
     Ok(())
 }
 

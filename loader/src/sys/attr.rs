@@ -122,11 +122,13 @@ pub(super) struct ProgramTestRun {
     pub(super) ctx_out: u64,
     pub(super) flags: u32,
     pub(super) cpu: u32,
+    pub(super) batch_size: u32,
+    pub(super) padding: u32,
 }
-attribute!(ProgramTestRun, 10, 72, {
+attribute!(ProgramTestRun, 10, 80, {
     prog_fd @ 0, retval @ 4, data_size_in @ 8, data_size_out @ 12, data_in @ 16, data_out @ 24, repeat @ 32,
     duration @ 36, ctx_size_in @ 40, ctx_size_out @ 44, ctx_in @ 48, ctx_out @ 56,
-    flags @ 64, cpu @ 68,
+    flags @ 64, cpu @ 68, batch_size @ 72, padding @ 76,
 });
 
 /// BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID, BPF_LINK_GET_FD_BY_ID, and BPF_LINK_GET_NEXT_ID, where `id` is the one

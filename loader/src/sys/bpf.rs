@@ -367,7 +367,9 @@ pub(crate) struct RunInput<'a> {
     pub(crate) repeat: u32,
     /// A sum of `BPF_F_TEST_*`.
     pub(crate) flags: u32,
-    /// Bytes set aside for the packet as the program leaves it.
+    /// Live frames at a time.
+    pub(crate) batch: u32,
+    /// Bytes set aside for the packet as the program leaves it; 0 if it is of no interest.
     pub(crate) room: usize,
 }
 
@@ -387,12 +389,14 @@ pub(crate) fn run_program(fd: &Fd, input: &RunInput<'_>) -> Result<RunOutput, Er
         data_size_in: length(input.packet)?,
         data_size_out: length(&packet)?,
         data_in: address(input.packet),
-        data_out: address_mut(&mut packet),
+        // Without a length the kernel would write as much as there is.
+        data_out: if packet.is_empty() { 0 } else { address_mut(&mut packet) },
         repeat: input.repeat,
         ctx_size_in: length(input.context)?,
         // The kernel wants no pointer where there is no context.
         ctx_in: if input.context.is_empty() { 0 } else { address(input.context) },
         flags: input.flags,
+        batch_size: input.batch,
         ..ProgramTestRun::default()
     };
     // SAFETY: the kernel reads `data_size_in` and `ctx_size_in` bytes and writes at most `data_size_out`;

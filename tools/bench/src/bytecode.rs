@@ -1,6 +1,6 @@
 //! Small programs that the probe is compared with, or that serve to measure it: made of instructions.
 
-use loader::{Map, Object, Program, ProgramKind};
+use loader::{IfIndex, Map, Object, Program, ProgramKind};
 
 use objects::{Builder, R_BPF_64_64, instruction};
 
@@ -16,6 +16,9 @@ const ADD: u8 = 0x07;
 const MOVE: u8 = 0xb7;
 const MOVE_REGISTER: u8 = 0xbf;
 const JUMP_IF_NOT_ABOVE: u8 = 0xbd;
+const JUMP_IF_EQUAL: u8 = 0x15;
+const OR_REGISTER: u8 = 0x4f;
+const XOR_32: u8 = 0xa4;
 const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
 
@@ -30,13 +33,20 @@ const PACKET: u8 = 2;
 const FRAME: u8 = 10;
 
 /// Helpers (linux/bpf.h).
+const MAP_LOOKUP_ELEM: i32 = 1;
 const TAIL_CALL: i32 = 12;
 const REDIRECT: i32 = 23;
 
 /// Verdicts (linux/pkt_cls.h, linux/bpf.h).
+const TC_ACT_UNSPEC: i32 = -1;
 const TC_ACT_OK: i32 = 0;
-const XDP_TX: i32 = 3;
 const TC_ACT_REDIRECT: i32 = 7;
+pub(crate) const XDP_DROP: i32 = 1;
+pub(crate) const XDP_PASS: i32 = 2;
+const XDP_TX: i32 = 3;
+
+/// What a [tail call](Code::tail_call) that fails returns: no verdict that packets here get.
+const NO_SUCH_PROGRAM: i32 = 1;
 
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +65,14 @@ impl Hook {
         match self {
             Self::Loopback | Self::Wire => ProgramKind::SchedCls,
             Self::Xdp => ProgramKind::XdpFrags,
+        }
+    }
+
+    /// The verdict on a packet that goes its way.
+    pub(crate) fn passed(self) -> i32 {
+        match self {
+            Self::Loopback | Self::Wire => TC_ACT_UNSPEC,
+            Self::Xdp => XDP_PASS,
         }
     }
 
@@ -124,7 +142,7 @@ impl<'a> Code<'a> {
         self.push(EXIT, 0, 0, 0, 0);
     }
 
-    /// Has [`PACKET`] point to the packet, or returns, if that has less than `length` bytes.
+    /// Has [`PACKET`] point to the packet, or lets it pass, if it has less than `length` bytes.
     pub(crate) fn packet(&mut self, hook: Hook, length: usize) {
         let [data, data_end] = hook.data();
         self.load_field(4, PACKET, CONTEXT, data);
@@ -132,7 +150,7 @@ impl<'a> Code<'a> {
         self.push(MOVE_REGISTER, 4, PACKET, 0, 0);
         self.push(ADD, 4, 0, 0, length as i32);
         self.push(JUMP_IF_NOT_ABOVE, 4, 3, 2, 0);
-        self.exit(-1);
+        self.exit(hook.passed());
     }
 
     /// Exchanges two fields of the packet that are one behind the other.
@@ -169,12 +187,40 @@ impl<'a> Code<'a> {
         self.push(ATOMIC_64, FRAME, 5, -8, 0);
     }
 
-    /// Goes on as the only program in `programs`.
+    /// Goes on as the only program in `programs`; returns [`NO_SUCH_PROGRAM`] if there is none.
     pub(crate) fn tail_call(&mut self, programs: &'a Map) {
         self.load_map(2, programs);
         self.push(MOVE, 3, 0, 0, 0);
         self.push(CALL, 0, 0, 0, TAIL_CALL);
-        self.exit(-1);
+        self.exit(NO_SUCH_PROGRAM);
+    }
+
+    /// `return bpf_redirect(interface, 0)`
+    pub(crate) fn redirect_to(&mut self, interface: IfIndex) {
+        self.push(MOVE, 1, 0, 0, interface.0.cast_signed());
+        self.redirect();
+    }
+
+    /// Counts in `counts`, a map with a value of eight bytes for each CPU, where the first entry is for packets that have
+    /// these words at these places, and the second for others.
+    pub(crate) fn count(&mut self, counts: &'a Map, words: &[(usize, [u8; 4])]) {
+        self.push(MOVE, 5, 0, 0, 0);
+        for (offset, word) in words {
+            self.load_field(4, 4, PACKET, *offset as i16);
+            self.push(XOR_32, 4, 0, 0, i32::from_ne_bytes(*word));
+            self.push(OR_REGISTER, 5, 4, 0, 0);
+        }
+        self.store_immediate(4, FRAME, -4, 0);
+        self.push(JUMP_IF_EQUAL, 5, 0, 1, 0);
+        self.store_immediate(4, FRAME, -4, 1);
+        self.push(MOVE_REGISTER, 2, FRAME, 0, 0);
+        self.push(ADD, 2, 0, 0, -4);
+        self.load_map(1, counts);
+        self.push(CALL, 0, 0, 0, MAP_LOOKUP_ELEM);
+        self.push(JUMP_IF_EQUAL, 0, 0, 3, 0);
+        self.load_field(8, 1, 0, 0);
+        self.push(ADD, 1, 0, 0, 1);
+        self.store_field(8, 0, 0, 1);
     }
 
     /// `return bpf_redirect(register 1, 0)`

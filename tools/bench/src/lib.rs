@@ -9,6 +9,7 @@ mod bytecode;
 pub mod program;
 mod results;
 mod subject;
+pub mod wire;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -15,13 +15,13 @@ pub(super) const PORT: u16 = 1122;
 pub(super) const SERVER_MAC: [u8; 6] = [0; 6];
 
 /// The programs for one interface, and what they are told.
-pub(super) struct Loaded {
-    pub(super) echo: Echo,
+pub(crate) struct Loaded {
+    pub(crate) echo: Echo,
     pub(super) configuration: Configuration,
 }
 
 /// Loads the programs that echo on these addresses of an interface.
-fn load(addresses: &[String], interface: &Interface) -> Result<Loaded, String> {
+pub(crate) fn load(addresses: &[String], interface: &Interface) -> Result<Loaded, String> {
     let line = addresses.iter().cloned().chain([PORT.to_string()]);
     let request = match arguments::parse(line.map(Into::into)) {
         Ok(Command::Echo(request)) => request,

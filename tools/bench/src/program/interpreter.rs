@@ -9,6 +9,9 @@ use loader::{Instruction, Map};
 
 use super::helpers;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of a function's stack (MAX_BPF_STACK), and how many functions call each other at most (MAX_CALL_FRAMES).
 const STACK: usize = 512;
 const CALLS: usize = 8;

@@ -11,6 +11,9 @@ mod timed;
 use crate::bytecode::Hook;
 use crate::results::Measure;
 
+pub(crate) use echo::load;
+pub(crate) use packets::{DATAGRAM, Frame, Kind, SEGMENT, server};
+
 const GROUP: &str = "program";
 
 /// Measures the time of the programs for each kind of packet, and counts their instructions.

@@ -52,7 +52,7 @@ pub(super) enum Network {
 
 /// A kind of packet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// For the names of measures.
     pub(super) name: &'static str,
     pub(super) transport: Transport,
@@ -69,9 +69,9 @@ const fn ours(name: &'static str, transport: Transport, network: Network) -> Kin
 pub(super) const NOT_OURS: Kind =
     Kind { name: "not ours", transport: Transport::Segment, network: Network::V4, ours: false };
 /// A segment with payload.
-pub(super) const SEGMENT: Kind = ours("TCP segment", Transport::Segment, Network::V4);
+pub(crate) const SEGMENT: Kind = ours("TCP segment", Transport::Segment, Network::V4);
 /// A datagram.
-pub(super) const DATAGRAM: Kind = ours("UDP datagram", Transport::Datagram, Network::V4);
+pub(crate) const DATAGRAM: Kind = ours("UDP datagram", Transport::Datagram, Network::V4);
 
 /// All kinds that are answered.
 const ANSWERED: [Kind; 11] = [
@@ -103,15 +103,15 @@ pub(super) fn answered(hook: Hook) -> impl Iterator<Item = Kind> {
 
 /// A packet from its Ethernet header on.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) bytes: Vec<u8>,
     /// How many bytes there are before the payload: an even number.
-    pub(super) headers: usize,
-    pub(super) layout: Layout,
+    pub(crate) headers: usize,
+    pub(crate) layout: Layout,
 }
 
 /// The address of the server.
-pub(super) fn server(hook: Hook, v6: bool) -> IpAddr {
+pub(crate) fn server(hook: Hook, v6: bool) -> IpAddr {
     match (hook, v6) {
         (Hook::Loopback, false) => Ipv4Addr::LOCALHOST.into(),
         (Hook::Loopback, true) => Ipv6Addr::LOCALHOST.into(),
@@ -131,7 +131,7 @@ fn client(hook: Hook, v6: bool) -> IpAddr {
 
 impl Kind {
     /// A packet of this kind as the program at `hook` sees it, to the server's MAC address.
-    pub(super) fn frame(&self, hook: Hook, server_mac: [u8; 6]) -> Result<Frame, String> {
+    pub(crate) fn frame(&self, hook: Hook, server_mac: [u8; 6]) -> Result<Frame, String> {
         let ethernet = PacketBuilder::ethernet2(CLIENT_MAC, server_mac);
         let ip = self.ip(hook)?;
         let network = ip.header_len();

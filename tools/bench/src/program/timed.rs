@@ -10,7 +10,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use loader::{Map, MapDefinition, Program, TestInput};
+use loader::{Map, MapDefinition, Program, TestInput, TestRun};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::echo::SERVER_MAC;
@@ -57,9 +57,13 @@ impl Restored {
         Ok(Self { program: code.load("restore", hook.kind())?, _programs: programs })
     }
 
+    fn run_once(&self, frame: &Frame) -> Result<TestRun, String> {
+        self.program.test_run(&frame.bytes).map_err(|error| error.to_string())
+    }
+
     /// The mean of some runs in nanoseconds. The kernel would say it in whole ones, of which a program takes few. So the
     /// call is timed: by the time on a CPU, in which there is neither another thread nor the wait for RCU before and
-    /// after runs of XDP (bpf_prog_change_xdp() in kernel/bpf/dispatcher.c). What else it takes is little beside so many
+    /// after runs of XDP (bpf_dispatcher_change_prog() in kernel/bpf/dispatcher.c). What else it takes is little beside so many
     /// runs, and subtracted.
     fn sample(&self, frame: &Frame) -> Result<f64, String> {
         let input = TestInput { repeat: RUNS, ..TestInput::from(&frame.bytes) };
@@ -88,31 +92,35 @@ struct Timed {
 impl Timed {
     fn new(hook: Hook, kind: Kind, probe: &Program) -> Result<Self, String> {
         let frame = kind.frame(hook, SERVER_MAC)?;
-        let empty = returning(-1).load("empty", hook.kind())?;
+        let empty = returning(hook.passed()).load("empty", hook.kind())?;
         let empty = Restored::new(hook, &frame, &empty)?;
-        let mut subjects = vec![(BPFECHO, Restored::new(hook, &frame, probe)?, Outcome::Values(Vec::new()))];
-        if kind.ours {
-            let swap = bare_swap(hook, &frame.layout).load("bare_swap", hook.kind())?;
-            subjects.push((BARE_SWAP, Restored::new(hook, &frame, &swap)?, Outcome::Values(Vec::new())));
+        if empty.run_once(&frame)?.verdict != hook.passed() {
+            return Err("a tail call to an empty program fails".into());
         }
-        let mut timed = Self { hook, kind, frame, empty, subjects };
-        timed.check()?;
+        let mut timed = Self { hook, kind, frame, empty, subjects: Vec::new() };
+        timed.add(BPFECHO, probe)?;
+        if kind.ours {
+            let swap = bare_swap(hook, &timed.frame.layout).load("bare_swap", hook.kind())?;
+            timed.add(BARE_SWAP, &swap)?;
+        }
         Ok(timed)
     }
 
-    /// Voids whoever does not answer the packet, or answers one that is not its own.
-    fn check(&mut self) -> Result<(), String> {
-        for (_, restored, outcome) in &mut self.subjects {
-            let run = restored.program.test_run(&self.frame.bytes).map_err(|error| error.to_string())?;
-            let is_reflected = run.verdict == self.hook.reflected();
-            let is_right = match self.kind.ours {
-                true => is_reflected && self.frame.is_answered_by(&run.packet),
-                false => !is_reflected && run.packet == self.frame.bytes,
-            };
-            if !is_right {
-                *outcome = Outcome::Void(format!("verdict {}, packet {:02x?}", run.verdict, run.packet));
-            }
-        }
+    /// Adds a subject; it is void if it does not answer the packet, or answers one that is not its own.
+    fn add(&mut self, subject: &'static str, program: &Program) -> Result<(), String> {
+        let restored = Restored::new(self.hook, &self.frame, program)?;
+        let run = restored.run_once(&self.frame)?;
+        let is_right = if self.kind.ours {
+            run.verdict == self.hook.reflected() && self.frame.is_answered_by(&run.packet)
+        } else {
+            run.verdict == self.hook.passed() && run.packet == self.frame.bytes
+        };
+        let outcome = if is_right {
+            Outcome::Values(Vec::new())
+        } else {
+            Outcome::Void(format!("verdict {}, packet {:02x?}", run.verdict, run.packet))
+        };
+        self.subjects.push((subject, restored, outcome));
         Ok(())
     }
 
