@@ -57,14 +57,16 @@ impl Restored {
         Ok(Self { program: code.load("restore", hook.kind())?, _programs: programs })
     }
 
-    fn run_once(&self, frame: &Frame) -> Result<TestRun, String> {
-        self.program.test_run(&frame.bytes).map_err(|error| error.to_string())
+    /// What comes of the second run, which gets the question only if it is restored.
+    fn run_twice(&self, frame: &Frame) -> Result<TestRun, String> {
+        let input = TestInput { repeat: 2, ..TestInput::from(&frame.bytes) };
+        self.program.test_run(input).map_err(|error| error.to_string())
     }
 
     /// The mean of some runs in nanoseconds. The kernel would say it in whole ones, of which a program takes few. So the
     /// call is timed: by the time on a CPU, in which there is neither another thread nor the wait for RCU before and
-    /// after runs of XDP (bpf_dispatcher_change_prog() in kernel/bpf/dispatcher.c). What else it takes is little beside so many
-    /// runs, and subtracted.
+    /// after runs of XDP (bpf_dispatcher_change_prog() in kernel/bpf/dispatcher.c). What else it takes is little
+    /// beside so many runs, and subtracted.
     fn sample(&self, frame: &Frame) -> Result<f64, String> {
         let input = TestInput { repeat: RUNS, ..TestInput::from(&frame.bytes) };
         let start = time_on_cpu();
@@ -79,94 +81,88 @@ fn time_on_cpu() -> f64 {
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
-/// One measure: what is run, and what has come of it.
+/// One measure: of which packets, and what has come of it.
 struct Timed {
     hook: Hook,
     kind: Kind,
     frame: Frame,
-    /// Returns at once.
-    empty: Restored,
-    subjects: Vec<(&'static str, Restored, Outcome)>,
+    rows: Vec<Row>,
 }
 
 impl Timed {
-    fn new(hook: Hook, kind: Kind, probe: &Program) -> Result<Self, String> {
+    fn new(hook: Hook, kind: Kind) -> Result<Self, String> {
         let frame = kind.frame(hook, SERVER_MAC)?;
+        let subjects = if kind.ours { &[BPFECHO, BARE_SWAP][..] } else { &[BPFECHO] };
+        let row = |&subject| Row { subject, outcome: Outcome::Values(Vec::new()) };
+        Ok(Self { hook, kind, frame, rows: subjects.iter().map(row).collect() })
+    }
+
+    /// Takes the values of one round: of each subject the smallest of some samples, as whatever disturbs one only adds
+    /// to it, less the smallest without the program. All take turns.
+    fn round(&mut self, probe: &Program, samples: u32) -> Result<(), String> {
+        let Self { hook, ref frame, .. } = *self;
         let empty = returning(hook.passed()).load("empty", hook.kind())?;
-        let empty = Restored::new(hook, &frame, &empty)?;
-        if empty.run_once(&frame)?.verdict != hook.passed() {
+        let swap = bare_swap(hook, &frame.layout).load("bare_swap", hook.kind())?;
+        let restored = [&empty, probe, &swap].map(|program| Restored::new(hook, frame, program));
+        let [empty, probe, swap] = restored;
+        let empty = empty?;
+        if empty.run_twice(frame)?.verdict != hook.passed() {
             return Err("a tail call to an empty program fails".into());
         }
-        let mut timed = Self { hook, kind, frame, empty, subjects: Vec::new() };
-        timed.add(BPFECHO, probe)?;
-        if kind.ours {
-            let swap = bare_swap(hook, &timed.frame.layout).load("bare_swap", hook.kind())?;
-            timed.add(BARE_SWAP, &swap)?;
-        }
-        Ok(timed)
-    }
-
-    /// Adds a subject; it is void if it does not answer the packet, or answers one that is not its own.
-    fn add(&mut self, subject: &'static str, program: &Program) -> Result<(), String> {
-        let restored = Restored::new(self.hook, &self.frame, program)?;
-        let run = restored.run_once(&self.frame)?;
-        let is_right = if self.kind.ours {
-            run.verdict == self.hook.reflected() && self.frame.is_answered_by(&run.packet)
-        } else {
-            run.verdict == self.hook.passed() && run.packet == self.frame.bytes
-        };
-        let outcome = if is_right {
-            Outcome::Values(Vec::new())
-        } else {
-            Outcome::Void(format!("verdict {}, packet {:02x?}", run.verdict, run.packet))
-        };
-        self.subjects.push((subject, restored, outcome));
-        Ok(())
-    }
-
-    /// Takes the value of one round: the smallest of some samples, less the smallest without the program, as whatever
-    /// disturbs a sample only adds to it. All take turns.
-    fn round(&mut self, samples: u32) -> Result<(), String> {
-        let mut empty = f64::INFINITY;
-        let mut smallest = vec![f64::INFINITY; self.subjects.len()];
-        for _ in 0..samples {
-            empty = empty.min(self.empty.sample(&self.frame)?);
-            for (smallest, (_, restored, _)) in smallest.iter_mut().zip(&self.subjects) {
-                *smallest = smallest.min(restored.sample(&self.frame)?);
+        let mut subjects = vec![probe?, swap?];
+        subjects.truncate(self.rows.len());
+        for (subject, row) in subjects.iter().zip(&mut self.rows) {
+            if let Err(how) = check(hook, &self.kind, frame, &subject.run_twice(frame)?) {
+                row.outcome = Outcome::Void(how);
             }
         }
-        for (smallest, (_, _, outcome)) in smallest.into_iter().zip(&mut self.subjects) {
-            if let Outcome::Values(values) = outcome {
-                values.push(smallest - empty);
+        let mut without = f64::INFINITY;
+        let mut smallest = vec![f64::INFINITY; subjects.len()];
+        for _ in 0..samples {
+            without = without.min(empty.sample(frame)?);
+            for (smallest, subject) in smallest.iter_mut().zip(&subjects) {
+                *smallest = smallest.min(subject.sample(frame)?);
+            }
+        }
+        for (smallest, row) in smallest.into_iter().zip(&mut self.rows) {
+            if let Outcome::Values(values) = &mut row.outcome {
+                values.push(smallest - without);
             }
         }
         Ok(())
     }
 
     fn measure(self) -> Measure {
-        let rows = self.subjects.into_iter().map(|(subject, _, outcome)| Row { subject, outcome });
-        Measure {
-            group: GROUP,
-            name: format!("{}: {}", name(self.hook), self.kind.name),
-            unit: Unit::Nanoseconds,
-            rows: rows.collect(),
-        }
+        let name = format!("{}: {}", name(self.hook), self.kind.name);
+        Measure { group: GROUP, name, unit: Unit::Nanoseconds, rows: self.rows }
     }
 }
 
+/// Whether a packet was answered rightly, or left alone if it is not the program's own; else what became of it.
+fn check(hook: Hook, kind: &Kind, frame: &Frame, run: &TestRun) -> Result<(), String> {
+    let is_right = if kind.ours {
+        run.verdict == hook.reflected() && frame.is_answered_by(&run.packet)
+    } else {
+        run.verdict == hook.passed() && run.packet == frame.bytes
+    };
+    if is_right { Ok(()) } else { Err(format!("verdict {}, packet {:02x?}", run.verdict, run.packet)) }
+}
+
 /// Measures each program with each kind of packet that it answers, and one that is not its own.
+///
+/// All programs are loaded anew for each round: where they happen to lie makes a difference of nanoseconds.
 pub(super) fn measure(rounds: u32, short: bool) -> Result<Vec<Measure>, String> {
-    let loaded = echo::load_all()?;
     let mut all = Vec::new();
     for hook in [Hook::Loopback, Hook::Wire, Hook::Xdp] {
         for kind in answered(hook).chain([NOT_OURS]) {
-            all.push(Timed::new(hook, kind, echo::program(&loaded, hook)?)?);
+            all.push(Timed::new(hook, kind)?);
         }
     }
-    let samples = if short { 3 } else { 8 };
-    for timed in &mut all {
-        for _ in 0..rounds {
-            timed.round(samples)?;
+    let samples = if short { 3 } else { 6 };
+    for _ in 0..rounds {
+        let loaded = echo::load_all()?;
+        for timed in &mut all {
+            timed.round(echo::program(&loaded, timed.hook)?, samples)?;
         }
     }
     Ok(all.into_iter().map(Timed::measure).collect())
