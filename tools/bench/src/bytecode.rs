@@ -1,6 +1,6 @@
 //! Small programs that the probe is compared with, or that serve to measure it: made of instructions.
 
-use loader::{IfIndex, Map, Object, Program, ProgramKind};
+use loader::{IfIndex, Instruction, LinkedProgram, Map, Object, Program, ProgramKind};
 
 use objects::{Builder, R_BPF_64_64, instruction};
 
@@ -132,7 +132,7 @@ impl<'a> Code<'a> {
 
     fn load_map(&mut self, destination: u8, map: &'a Map) {
         self.maps.push((self.instructions.len() as u64 * 8, map));
-        self.push(0x18, destination, 0, 0, 0);
+        self.push(Instruction::LOAD_IMMEDIATE_64, destination, 0, 0, 0);
         self.instructions.push([0; 8]);
     }
 
@@ -201,8 +201,8 @@ impl<'a> Code<'a> {
         self.redirect();
     }
 
-    /// Counts in `counts`, a map with a value of eight bytes for each CPU, where the first entry is for packets that have
-    /// these words at these places, and the second for others.
+    /// Counts in `counts`, a map with a value of eight bytes for each CPU, where the first entry is for packets that
+    /// have these words at these places, and the second for others.
     pub(crate) fn count(&mut self, counts: &'a Map, words: &[(usize, [u8; 4])]) {
         self.push(MOVE, 5, 0, 0, 0);
         for (offset, word) in words {
@@ -239,7 +239,7 @@ impl<'a> Code<'a> {
     pub(crate) fn with_linked<T>(
         &self,
         name: &str,
-        body: impl FnOnce(&loader::LinkedProgram) -> Result<T, String>,
+        body: impl FnOnce(&LinkedProgram) -> Result<T, String>,
     ) -> Result<T, String> {
         let mut builder = Builder::new();
         let section = builder.program("program", name, &self.instructions);
@@ -263,8 +263,8 @@ pub(crate) fn returning<'a>(verdict: i32) -> Code<'a> {
     code
 }
 
-/// The bare swap: a bounds check, then addresses and ports are exchanged, MAC addresses, too, but on loopback, whatever
-/// the packet is; no less sends a packet back.
+/// The bare swap: after a bounds check it exchanges addresses and ports, and but on loopback MAC addresses, whatever
+/// the packet is. No less sends one back.
 pub(crate) fn bare_swap<'a>(hook: Hook, layout: &Layout) -> Code<'a> {
     let mut code = Code::default();
     code.packet(hook, layout.ports + 4);

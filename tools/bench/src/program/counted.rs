@@ -1,4 +1,5 @@
-//! How many instructions are executed for a packet: in the [interpreter], whose verdict and packet have to be the kernel's.
+//! How many instructions are executed for a packet: in the [interpreter], whose verdict and packet have to be the
+//! kernel's.
 
 use std::os::fd::{AsFd, AsRawFd};
 

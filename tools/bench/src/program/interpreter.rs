@@ -1,7 +1,7 @@
 //! Executes eBPF (RFC 9669) to count instructions, which the kernel does not.
 //!
-//! All addresses lie in regions: the context, the packet, stacks, values of maps. They have 32 bits, so that the context
-//! holds addresses of the packet as it is for the program. Whatever lies elsewhere is an error.
+//! All addresses lie in regions: the context, the packet, stacks, values of maps. They have 32 bits, so that the
+//! context holds addresses of the packet as it is for the program. Whatever lies elsewhere is an error.
 
 use std::collections::BTreeMap;
 
@@ -53,8 +53,8 @@ pub(super) struct Run {
     pub(super) instructions: u32,
 }
 
-/// Runs `code` on a packet. `context` is `struct __sk_buff` or `struct xdp_md`, less the places, `data`, where it has the
-/// addresses of the packet's beginning and end.
+/// Runs `code` on a packet. `context` is `struct __sk_buff` or `struct xdp_md`, less the places, `data`, where it has
+/// the addresses of the packet's beginning and end.
 pub(super) fn run(
     code: &[Instruction],
     mut context: Vec<u8>,
@@ -201,8 +201,8 @@ impl Machine<'_> {
         self.regions.get(&PACKET).map_or(0, |packet| packet.len() as u64)
     }
 
-    /// The address of the value whose key is at an address; 0 without one. Of a map with a value for each CPU, it is that
-    /// of the first.
+    /// The address of the value whose key is at an address; 0 without one. Of a map with a value for each CPU, it is
+    /// that of the first.
     pub(super) fn look_up(&mut self, fd: u64, key: u64) -> Result<u64, String> {
         let fd = fd as i32;
         let map = *self.maps.get(&fd).ok_or_else(|| format!("no map has the descriptor {fd}"))?;

@@ -88,8 +88,8 @@ const ANSWERED: [Kind; 11] = [
     ours("UDP datagram, IPv4 option", Transport::Datagram, Network::WithOption),
 ];
 
-/// The kinds that the program at `hook` answers: loopback has no unusual packets, and XDP leaves them, and handshakes, to
-/// traffic control.
+/// The kinds that the program at `hook` answers: loopback has no unusual packets, and XDP leaves them, and handshakes,
+/// to traffic control.
 pub(super) fn answered(hook: Hook) -> impl Iterator<Item = Kind> {
     ANSWERED.into_iter().filter(move |kind| {
         let usual = matches!(kind.network, Network::V4 | Network::V6);

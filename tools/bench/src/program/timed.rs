@@ -1,9 +1,13 @@
 //! How long a program takes for a packet.
 //!
 //! A test run repeats a program on one packet, which stays as the run before left it. So a small program is run instead
-//! that writes the headers of the question anew, and then goes on, by a tail call, as the program that is measured; what
-//! it takes to go on as one that returns at once is measured in turn and subtracted. That leaves neither the kernel's own
-//! loop nor the restoring in the number, but the whole of the program.
+//! that writes the headers of the question anew, and then goes on, by a tail call, as the program that is measured;
+//! what it takes to go on as one that returns at once is measured in turn and subtracted. That leaves neither the
+//! kernel's own loop nor the restoring in the number, but the whole of the program.
+//!
+//! Before and after the writing the processor has to settle. So no load of the program waits for stores that have just
+//! been made of parts of it, which those of a real packet are not, and its end does not overlap the next writing. What
+//! a processor does meanwhile in the kernel's loop still hides a nanosecond or two of it, of a short program most.
 //!
 //! Packets of test runs have a complete checksum that no device has looked at (CHECKSUM_NONE); those on loopback mostly
 //! have none yet (CHECKSUM_PARTIAL), for which less is to be done.
@@ -63,9 +67,9 @@ impl Restored {
         self.program.test_run(input).map_err(|error| error.to_string())
     }
 
-    /// The mean of some runs in nanoseconds. The kernel would say it in whole ones, of which a program takes few. So the
-    /// call is timed: by the time on a CPU, in which there is neither another thread nor the wait for RCU before and
-    /// after runs of XDP (bpf_dispatcher_change_prog() in kernel/bpf/dispatcher.c). What else it takes is little
+    /// The mean of some runs in nanoseconds. The kernel would say it in whole ones, of which a program takes few. So
+    /// the call is timed: by the time on a CPU, in which there is neither another thread nor the wait for RCU before
+    /// and after runs of XDP (bpf_dispatcher_change_prog() in kernel/bpf/dispatcher.c). What else it takes is little
     /// beside so many runs, and subtracted.
     fn sample(&self, frame: &Frame) -> Result<f64, String> {
         let input = TestInput { repeat: RUNS, ..TestInput::from(&frame.bytes) };

@@ -66,27 +66,28 @@ fn interface(name: &str) -> Result<Interface, String> {
     all.into_iter().find(|one| one.name == name).ok_or_else(|| format!("no interface is called `{name}`"))
 }
 
-/// Attaches what `subject` has to answer packets like `frame`. In front of traffic control is a program on XDP that lets everything pass: without one
-/// the interface takes no frames that are sent to it from XDP (veth_xdp_xmit() in drivers/net/veth.c).
+/// Attaches what `subject` has to answer packets like `frame`.
 pub(super) fn attach(subject: &str, interface: &Interface, frame: &Frame) -> Result<Vec<Attached>, String> {
-    let pass = || returning(XDP_PASS).load("pass", Hook::Xdp.kind());
     let swap = |hook: Hook| bare_swap(hook, &frame.layout).load("bare_swap", hook.kind());
     match subject {
-        BARE_SWAP => Ok(vec![xdp(&pass()?, interface)?, tcx(&swap(Hook::Wire)?, interface)?]),
-        BARE_SWAP_XDP => Ok(vec![xdp(&swap(Hook::Xdp)?, interface)?]),
-        _ => {
-            let address = program::server(Hook::Wire, false).to_string();
-            let echo = program::load(&[address], interface)?.echo;
-            match subject {
-                BPFECHO_CLSACT => Ok(vec![xdp(&pass()?, interface)?, clsact(echo.program(), interface)?]),
-                BPFECHO_XDP => {
-                    let in_xdp = echo.xdp().ok_or("the probe has no program for XDP")?;
-                    Ok(vec![xdp(in_xdp, interface)?, tcx(echo.program(), interface)?])
-                }
-                _ => Ok(vec![xdp(&pass()?, interface)?, tcx(echo.program(), interface)?]),
-            }
-        }
+        BARE_SWAP => return Ok(vec![pass(interface)?, tcx(&swap(Hook::Wire)?, interface)?]),
+        BARE_SWAP_XDP => return Ok(vec![xdp(&swap(Hook::Xdp)?, interface)?]),
+        _ => {}
     }
+    let address = program::server(Hook::Wire, false).to_string();
+    let echo = program::load(&[address], interface)?.echo;
+    match subject {
+        // Alone, so that a packet that it left to traffic control would be lost.
+        BPFECHO_XDP => Ok(vec![xdp(echo.xdp().ok_or("the probe has no program for XDP")?, interface)?]),
+        BPFECHO_CLSACT => Ok(vec![pass(interface)?, clsact(echo.program(), interface)?]),
+        _ => Ok(vec![pass(interface)?, tcx(echo.program(), interface)?]),
+    }
+}
+
+/// Attaches a program on XDP that lets everything pass. In front of traffic control there has to be one: without, a
+/// veth takes no frames that its other end is sent from XDP (veth_xdp_xmit() in drivers/net/veth.c).
+fn pass(interface: &Interface) -> Result<Attached, String> {
+    xdp(&returning(XDP_PASS).load("pass", Hook::Xdp.kind())?, interface)
 }
 
 pub(super) fn xdp(program: &Program, interface: &Interface) -> Result<Attached, String> {

@@ -1,9 +1,9 @@
 //! What sends packets to a server and counts what comes back, by programs on XDP at the client's end of a veth: nothing
 //! costs less.
 //!
-//! The kernel makes the frames itself (BPF_F_TEST_XDP_LIVE_FRAMES), some at a time, and a program redirects them into
-//! the veth. What it then does for them, at both ends, it does before the next ones, on the CPU of the sender, which
-//! therefore stays on one; so a queue never runs over, and no packet is lost but by the server.
+//! The kernel makes the frames itself (BPF_F_TEST_XDP_LIVE_FRAMES, Linux 5.18), some at a time, and a program redirects
+//! them into the veth. What it then does for them, at both ends, it does before the next ones, on the CPU of the
+//! sender, which therefore stays on one; so a queue never runs over, and no packet is lost but by the server.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use super::cable::Cable;
 use crate::bytecode::{Code, Hook, XDP_DROP};
 use crate::program::Frame;
 
-/// How many frames are sent at a time: as many as a poll of the receiver takes (NAPI_POLL_WEIGHT), a quarter of what the
-/// queue of a veth holds (VETH_RING_SIZE in drivers/net/veth.c).
+/// How many frames are sent at a time: as many as a poll of the receiver takes (NAPI_POLL_WEIGHT), a quarter of what
+/// the queue of a veth holds (VETH_RING_SIZE in drivers/net/veth.c).
 const BATCH: u32 = 64;
 
 /// How long what was sent may stay away.

@@ -34,9 +34,13 @@ impl Line {
     ) -> Result<Self, String> {
         let mut cable = Cable::new()?;
         let frame = kind.frame(Hook::Wire, cable.server_mac())?;
-        cable.serve(|interface| attach(interface, &frame))?;
+        // The kernel may not have its hook.
+        let outcome = match cable.serve(|interface| attach(interface, &frame)) {
+            Ok(()) => Outcome::Values(Vec::new()),
+            Err(why) => Outcome::Absent(why),
+        };
         let load = Load::new(&cable, frame)?;
-        Ok(Self { subject, cable, load, outcome: Outcome::Values(Vec::new()) })
+        Ok(Self { subject, cable, load, outcome })
     }
 
     /// Takes the number of one round, unless there is none any more.
