@@ -8,6 +8,7 @@
 mod bytecode;
 pub mod program;
 mod results;
+mod server;
 mod subject;
 pub mod wire;
 
