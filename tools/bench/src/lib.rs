@@ -7,6 +7,7 @@
 
 mod bytecode;
 pub mod program;
+mod report;
 mod results;
 mod server;
 mod subject;
