@@ -7,6 +7,14 @@ pub struct Results {
     pub measures: Vec<Measure>,
 }
 
+impl Results {
+    /// Whether any subject has failed.
+    pub fn is_void(&self) -> bool {
+        let mut rows = self.measures.iter().flat_map(|measure| &measure.rows);
+        rows.any(|row| matches!(row.outcome, Outcome::Void(_)))
+    }
+}
+
 /// One measure of all subjects that can have it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measure {

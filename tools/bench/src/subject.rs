@@ -27,3 +27,6 @@ pub const INETD: &str = "busybox inetd";
 
 /// Servers in user space.
 pub const PEERS: [&str; 6] = [EPOLL, IO_URING, TOKIO, SOCAT, NCAT, INETD];
+
+/// Peers that start a process for each connection.
+pub const FORKING: [&str; 3] = [SOCAT, NCAT, INETD];
