@@ -104,10 +104,7 @@ impl BpfLink {
         side: Side,
         position: Position,
     ) -> Result<Self, BpfLinkError> {
-        let (flags, relative_id) = position.flags();
-        let target =
-            LinkTarget { interface: interface.0, attach_type: attach_type(side), flags, relative_id };
-        Self::create(program, &target).map_err(|errno| {
+        Self::create(program, &tcx_target(interface, side, position)).map_err(|errno| {
             let hint = match (errno, position) {
                 (Errno::EINVAL, _) if tcx_programs(interface, side).is_err() => {
                     Some("this kernel has no tcx, which came with Linux 6.6".into())
@@ -141,6 +138,11 @@ impl BpfLink {
             errno,
             hint: hint::explain(Failure::AttachLink, errno),
         })
+    }
+
+    /// The link that `fd` is a descriptor of.
+    pub(crate) fn from_fd(fd: Fd) -> Self {
+        Self { fd }
     }
 
     fn create(program: &Program, target: &LinkTarget) -> Result<Self, Errno> {
@@ -268,6 +270,12 @@ pub fn links() -> Result<Vec<u32>, BpfLinkError> {
             }
         }
     }
+}
+
+/// Where [`BpfLink::tcx`] attaches a program.
+pub(crate) fn tcx_target(interface: IfIndex, side: Side, position: Position) -> LinkTarget {
+    let (flags, relative_id) = position.flags();
+    LinkTarget { interface: interface.0, attach_type: attach_type(side), flags, relative_id }
 }
 
 fn attach_type(side: Side) -> u32 {

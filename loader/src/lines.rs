@@ -30,16 +30,33 @@ impl LineRecord {
 
 const _: () = assert!(LineRecord::SIZE == 16 && offset_of!(LineRecord, position) == 12);
 
+/// The sections with the source lines of an object: `.BTF` and `.BTF.ext`. They are read when a log is to have lines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LineSections<'data> {
+    pub(crate) btf: &'data [u8],
+    pub(crate) ext: &'data [u8],
+}
+
 /// The source lines of an object.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ObjectLines<'data> {
     btf: &'data [u8],
     /// With the names of the sections of code.
     sections: Vec<(&'data [u8], Vec<LineRecord>)>,
 }
 
+/// A function of an object in a linked program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlacedFunction<'data> {
+    /// The name of its section.
+    pub(crate) section: &'data str,
+    pub(crate) function: Function<'data>,
+    /// The instruction at which it starts in the program.
+    pub(crate) start: usize,
+}
+
 /// The source lines of a linked program.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ProgramLines<'data> {
     /// `.BTF` as the object has it, which the records refer to.
     pub(crate) btf: &'data [u8],
@@ -47,8 +64,8 @@ pub(crate) struct ProgramLines<'data> {
 }
 
 impl<'data> ObjectLines<'data> {
-    /// Reads the sections `.BTF` and `.BTF.ext`.
-    pub(crate) fn read(btf: &'data [u8], ext: &[u8]) -> Option<Self> {
+    /// Reads the sections.
+    pub(crate) fn read(LineSections { btf, ext }: LineSections<'data>) -> Option<Self> {
         let strings = part(btf)?;
         let mut rest = part(ext)?;
         // Later versions may append to a record.
@@ -68,17 +85,10 @@ impl<'data> ObjectLines<'data> {
         Some(Self { btf, sections })
     }
 
-    /// The lines of a program that consists of `functions` of the named sections, each with the instruction at which it
-    /// starts there.
-    pub(crate) fn of_program<'a>(
-        &self,
-        functions: impl Iterator<Item = (&'a str, &'a Function<'data>, usize)>,
-    ) -> ProgramLines<'data>
-    where
-        'data: 'a,
-    {
+    /// The lines of a program that consists of `functions`.
+    pub(crate) fn of_program(&self, functions: &[PlacedFunction<'_>]) -> ProgramLines<'data> {
         let mut lines = ProgramLines { btf: self.btf, records: Vec::new() };
-        for (section, function, start) in functions {
+        for PlacedFunction { section, function, start } in functions {
             let records = self.sections.iter().find(|(name, _)| *name == section.as_bytes());
             lines.records.extend(records.iter().flat_map(|(_, records)| records).filter_map(|record| {
                 let offset = usize::try_from(record.instruction).ok()? / Instruction::SIZE;

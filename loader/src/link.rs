@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 use object::elf;
 
 use crate::instruction::Instruction;
-use crate::lines::ProgramLines;
+use crate::lines::{LineSections, ObjectLines, PlacedFunction, ProgramLines};
 use crate::map::Map;
 use crate::object::{Function, INSTRUCTION_LIMIT, Object, Place, Relocation, Symbol};
 
@@ -22,7 +22,8 @@ pub struct LinkedProgram<'a> {
     name: String,
     license: CString,
     instructions: Vec<Instruction>,
-    lines: Option<ProgramLines<'a>>,
+    functions: Vec<PlacedFunction<'a>>,
+    lines: Option<LineSections<'a>>,
     maps: PhantomData<&'a Map>,
 }
 
@@ -43,8 +44,8 @@ impl LinkedProgram<'_> {
     }
 
     /// The source lines of the instructions.
-    pub(crate) fn lines(&self) -> Option<&ProgramLines<'_>> {
-        self.lines.as_ref()
+    pub(crate) fn lines(&self) -> Option<ProgramLines<'_>> {
+        Some(ObjectLines::read(self.lines?)?.of_program(&self.functions))
     }
 }
 
@@ -97,15 +98,16 @@ impl<'data> Object<'data> {
             next += 1;
         }
         let placed = linker.placed.iter().filter_map(|&(index, start)| {
-            let function = self.functions.get(index)?;
-            Some((self.code.get(function.section)?.name, function, start))
+            let function = *self.functions.get(index)?;
+            Some(PlacedFunction { section: self.code.get(function.section)?.name, function, start })
         });
         Ok(LinkedProgram {
             name: program.to_owned(),
             // `read_license` ends the string at its first NUL.
             license: CString::new(self.license()).unwrap_or_default(),
             instructions,
-            lines: self.lines.as_ref().map(|lines| lines.of_program(placed)),
+            functions: placed.collect(),
+            lines: self.lines,
             maps: PhantomData,
         })
     }

@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -163,18 +164,25 @@ impl Map {
         self.read(key)
     }
 
+    /// Sets the value of `key` to zeros, for all CPUs if it has one for each.
+    ///
+    /// # Errors
+    ///
+    /// See [`update`](Self::update).
+    pub fn zero(&self, key: &[u8]) -> Result<(), MapError> {
+        self.update(key, &vec![0; self.map.transfer_size()])
+    }
+
     /// The values of `key`, one per CPU in the order of their numbers, and behind them zeros for CPUs that the kernel
     /// could have but this machine has not; none when there is no such key. A map with one value per key gives that one.
     ///
     /// # Errors
     ///
     /// [`MapError::WrongSize`] when `key` does not have the map's size, otherwise [`MapError::Access`].
-    pub fn lookup_per_cpu(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, MapError> {
-        let Some(bytes) = self.read(key)? else {
-            return Ok(Vec::new());
-        };
+    pub fn lookup_per_cpu(&self, key: &[u8]) -> Result<ValuesPerCpu, MapError> {
+        let bytes = self.read(key)?.unwrap_or_default();
         let stride = self.stride.unwrap_or(self.value_size).max(1);
-        Ok(bytes.chunks(stride).map(|value| value.iter().copied().take(self.value_size).collect()).collect())
+        Ok(ValuesPerCpu { bytes, value_size: self.value_size, stride })
     }
 
     /// The kernel's id of the map.
@@ -228,6 +236,21 @@ impl Map {
 impl std::os::fd::AsFd for Map {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.fd().as_fd()
+    }
+}
+
+/// The values that one key has on all CPUs. There may be thousands, so they stay as the kernel wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValuesPerCpu {
+    bytes: Vec<u8>,
+    value_size: usize,
+    stride: usize,
+}
+
+impl ValuesPerCpu {
+    /// Each value, in the order of the CPUs' numbers.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.bytes.chunks(self.stride).map(|value| value.get(..self.value_size).unwrap_or(value))
     }
 }
 

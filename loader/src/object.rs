@@ -14,7 +14,7 @@ use object::read::elf::{FileHeader, Rel, SectionHeader, SectionTable, Sym, Symbo
 use object::{NativeEndian, SectionIndex};
 
 use crate::instruction::Instruction;
-use crate::lines::ObjectLines;
+use crate::lines::LineSections;
 use crate::parse_error::ParseError;
 
 /// Instructions in one object, and after linking in one program. It is the verifier's own limit for
@@ -55,7 +55,7 @@ pub struct Object<'data> {
     pub(crate) functions: Vec<Function<'data>>,
     maps: Vec<MapDefinition>,
     license: &'data str,
-    pub(crate) lines: Option<ObjectLines<'data>>,
+    pub(crate) lines: Option<LineSections<'data>>,
 }
 
 /// An executable section.
@@ -149,7 +149,7 @@ impl<'data> Object<'data> {
             Some((_, section)) => read_license(section.data(ENDIAN, bytes)?)?,
             None => "",
         };
-        let lines = read_lines(&sections, bytes);
+        let lines = find_lines(&sections, bytes);
         Ok(Self { code, symbols, functions, maps, license, lines })
     }
 
@@ -214,10 +214,10 @@ fn find_section<'data>(
     Ok(None)
 }
 
-/// The source lines, if they are there and understood.
-fn read_lines<'data>(sections: &Sections<'data>, bytes: &'data [u8]) -> Option<ObjectLines<'data>> {
+/// The sections with the source lines, if they are there.
+fn find_lines<'data>(sections: &Sections<'data>, bytes: &'data [u8]) -> Option<LineSections<'data>> {
     let data = |name| find_section(sections, name).ok()??.1.data(ENDIAN, bytes).ok();
-    ObjectLines::read(data(".BTF")?, data(".BTF.ext")?)
+    Some(LineSections { btf: data(".BTF")?, ext: data(".BTF.ext")? })
 }
 
 /// All executable sections with anything in them. clang leaves an empty `.text` in every object.

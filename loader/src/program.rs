@@ -42,6 +42,16 @@ pub enum ProgramKind {
     XdpFrags,
 }
 
+impl ProgramKind {
+    /// In `enum bpf_prog_type`.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::SchedCls => 3,
+            Self::Xdp | Self::XdpFrags => 6,
+        }
+    }
+}
+
 /// A program in the kernel. It goes away with the last attachment and the last `Program` that hold it.
 #[derive(Debug)]
 pub struct Program {
@@ -115,10 +125,7 @@ impl LinkedProgram<'_> {
     /// [`LoadError`] with the verifier's log.
     pub fn load(&self, kind: ProgramKind, verbose_log: bool) -> Result<Program, LoadError> {
         let image = ProgramImage {
-            kind: match kind {
-                ProgramKind::SchedCls => 3,
-                ProgramKind::Xdp | ProgramKind::XdpFrags => 6,
-            },
+            kind: kind.number(),
             flags: if kind == ProgramKind::XdpFrags { BPF_F_XDP_HAS_FRAGS } else { 0 },
             instructions: self.instructions(),
             license: self.license(),

@@ -55,10 +55,12 @@ fn per_cpu_map() -> Outcome {
     // 5 bytes: the stride is 8.
     let map = Map::create(&definition("counters", 6, 4, 5))?;
     let key = 1_u32.to_ne_bytes();
-    let (padded, expected) = harness::values_per_cpu(map.lookup_per_cpu(&key)?.len());
+    let (padded, expected) = harness::values_per_cpu(map.lookup_per_cpu(&key)?.iter().len());
     map.update(&key, &padded)?;
-    assert_eq!(map.lookup_per_cpu(&key)?, expected);
-    assert!(map.lookup_per_cpu(&9_u32.to_ne_bytes())?.is_empty());
+    assert!(map.lookup_per_cpu(&key)?.iter().eq(&expected));
+    map.zero(&key)?;
+    assert!(map.lookup_per_cpu(&key)?.iter().eq(expected.iter().map(|_| &[0; 5])));
+    assert_eq!(map.lookup_per_cpu(&9_u32.to_ne_bytes())?.iter().len(), 0);
     let error = map.lookup(&key).expect_err("several values");
     assert_eq!(error.to_string(), "map \"counters\": has a value per CPU, not one");
     Ok(())
@@ -69,7 +71,9 @@ fn hash_map() -> Outcome {
     assert_eq!(map.lookup(&[7; 16])?, None);
     map.update(&[7; 16], &[9])?;
     assert_eq!(map.lookup(&[7; 16])?, Some(vec![9]));
-    assert_eq!(map.lookup_per_cpu(&[7; 16])?, [[9]]);
+    assert!(map.lookup_per_cpu(&[7; 16])?.iter().eq([[9]]));
+    map.zero(&[7; 16])?;
+    assert_eq!(map.lookup(&[7; 16])?, Some(vec![0]));
     assert_eq!(map.definition(), &definition("hash", 1, 16, 1));
     Ok(())
 }

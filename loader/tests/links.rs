@@ -6,15 +6,17 @@ mod objects;
 use std::error::Error;
 use std::ffi::CString;
 use std::fs;
+use std::net::UdpSocket;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use harness::{
     LO, Outcome, await_that, definition, ip, is_readable, load, load_as, passing, run_tool, unshare,
 };
 use loader::rtnetlink::{Interface, Monitor, Netlink, XdpAttachment, detach_xdp};
 use loader::{
-    BpfLink, BpfLinkInfo, Errno, IfIndex, LinkHook, Map, Position, Program, ProgramKind, Side, XdpMode,
-    links, tcx_programs,
+    BpfLink, BpfLinkInfo, Errno, IfIndex, LinkHook, Map, Placeholder, Position, Program, ProgramKind, Side,
+    XdpMode, links, tcx_programs,
 };
 use objects::{exit, mov};
 
@@ -23,7 +25,7 @@ const MODES: [XdpMode; 2] = [XdpMode::Native, XdpMode::Generic];
 
 fn main() {
     harness::run(harness::tests! {
-        tcx_attaches_and_detaches tcx_replaces_in_place tcx_order tcx_has_its_limits
+        tcx_attaches_and_detaches tcx_replaces_in_place tcx_places_are_reserved reserved_places_let_packets_pass tcx_order tcx_has_its_limits
         pins_outlive_their_maker links_are_found_by_id links_outlive_their_interface
         xdp_by_link xdp_over_netlink xdp_of_others_stays kinds_of_interfaces interfaces_come_and_go
         programs_are_found_by_id maps_are_found_by_id
@@ -73,6 +75,50 @@ fn tcx_replaces_in_place() -> Outcome {
     assert!(
         error.to_string().starts_with(&format!("link {}: replacing its program: EINVAL", link.info()?.id))
     );
+    Ok(())
+}
+
+fn tcx_places_are_reserved() -> Outcome {
+    let program = passing()?;
+    for side in SIDES {
+        let place = Placeholder::tcx(LO, side).ok_or("no place")?;
+        let link = place.replace(&program).ok_or("no link")?;
+        let info = link.info()?;
+        assert_eq!((info.program_id, info.place), (program.id()?, Some((LO, LinkHook::Tcx(side)))));
+        let ids: Vec<_> =
+            tcx_programs(LO, side)?.iter().map(|found| (found.program_id, found.link_id)).collect();
+        assert_eq!(ids, [(program.id()?, Some(info.id))]);
+        // A place in front of it, which nobody takes.
+        drop(Placeholder::tcx(LO, side).ok_or("no place")?);
+        assert_eq!(tcx_programs(LO, side)?.len(), 1);
+        drop(link);
+        assert_eq!(tcx_programs(LO, side)?, []);
+    }
+    let (first, last) = (passing()?, passing()?);
+    let _last = BpfLink::tcx(&last, LO, Side::Egress, Position::First)?;
+    let place = Placeholder::tcx(LO, Side::Egress).ok_or("no place")?;
+    let _first = place.replace(&first).ok_or("no link")?;
+    assert_eq!(order()?, [first.id()?, last.id()?]);
+    // What cannot be there.
+    let xdp = load_as(ProgramKind::Xdp, &[mov(2), exit()])?;
+    assert!(Placeholder::tcx(LO, Side::Ingress).ok_or("no place")?.replace(&xdp).is_none());
+    assert_eq!(tcx_programs(LO, Side::Ingress)?, []);
+    assert!(Placeholder::tcx(IfIndex(4711), Side::Egress).ok_or("no place")?.replace(&program).is_none());
+    Ok(())
+}
+
+fn reserved_places_let_packets_pass() -> Outcome {
+    ip("link set lo up")?;
+    let places = SIDES.map(|side| Placeholder::tcx(LO, side));
+    let is_there = |side| Ok::<_, Box<dyn Error>>(tcx_programs(LO, side)?.len() == 1);
+    await_that("both are attached", || Ok(is_there(Side::Ingress)? && is_there(Side::Egress)?))?;
+    let (client, server) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    server.set_read_timeout(Some(Duration::from_secs(10)))?;
+    client.send_to(b"passes", server.local_addr()?)?;
+    let mut buffer = [0; 16];
+    assert_eq!(server.recv(&mut buffer)?, 6);
+    drop(places);
+    assert!(!is_there(Side::Ingress)? && !is_there(Side::Egress)?);
     Ok(())
 }
 
@@ -345,10 +391,10 @@ fn maps_are_found_by_id() -> Outcome {
     // 5 bytes: the stride is 8.
     let map = Map::create(&definition("counters", 6, 4, 5))?;
     let key = 1_u32.to_ne_bytes();
-    let (padded, expected) = harness::values_per_cpu(map.lookup_per_cpu(&key)?.len());
+    let (padded, expected) = harness::values_per_cpu(map.lookup_per_cpu(&key)?.iter().len());
     map.update(&key, &padded)?;
     let found = Map::open(map.id()?)?;
-    assert_eq!(found.lookup_per_cpu(&key)?, expected);
+    assert!(found.lookup_per_cpu(&key)?.iter().eq(&expected));
     let id = map.id()?;
     drop((map, found));
     let error = Map::open(id).expect_err("gone");

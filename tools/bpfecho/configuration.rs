@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use loader::Side;
 use loader::rtnetlink::{Interface, InterfaceAddress, LinkKind};
 use probe::abi::destination::{ECHO, VIRTUAL};
 
@@ -42,6 +43,16 @@ pub enum Place {
     },
     /// On the ingress hook of an interface whose packets begin with their IP header.
     Tunnel,
+}
+
+impl Place {
+    /// On which side of the interface packets are turned round: what is sent, or what comes in.
+    pub fn side(self) -> Side {
+        match self {
+            Self::Loopback => Side::Egress,
+            Self::Ethernet { .. } | Self::Tunnel => Side::Ingress,
+        }
+    }
 }
 
 /// What is known of the host.

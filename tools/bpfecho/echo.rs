@@ -113,9 +113,9 @@ impl Echo {
             maps.push((name, Map::create(&definition)?));
         }
         fill(&maps, configuration)?;
-        let (program, side) = match configuration.place {
-            Place::Loopback => (abi::LOOPBACK_PROGRAM, Side::Egress),
-            Place::Ethernet { .. } | Place::Tunnel => (abi::WIRE_PROGRAM, Side::Ingress),
+        let program = match configuration.place {
+            Place::Loopback => abi::LOOPBACK_PROGRAM,
+            Place::Ethernet { .. } | Place::Tunnel => abi::WIRE_PROGRAM,
         };
         let named: Vec<(&str, &Map)> = maps.iter().map(|(name, map)| (*name, map)).collect();
         let load = |program, kind, helpers| -> Result<Program, EchoError> {
@@ -135,7 +135,7 @@ impl Echo {
         describe([Some(&program), xdp.as_ref()].into_iter().flatten(), &endpoints)?;
         let counters = maps.into_iter().find(|(name, _)| *name == map::COUNTERS);
         let (_, counters) = counters.ok_or(EchoError::NoMap(map::COUNTERS))?;
-        Ok(Self { program, xdp, side, counters, endpoints })
+        Ok(Self { program, xdp, side: configuration.place.side(), counters, endpoints })
     }
 
     /// The program itself.
@@ -174,10 +174,7 @@ impl Echo {
     /// [`EchoError::Map`].
     pub fn reset_counters(&self) -> Result<(), EchoError> {
         for index in 0..map::COUNTER_PAIRS {
-            let key = index.to_ne_bytes();
-            // One for each CPU.
-            let zeros = vec![0; self.counters.lookup_per_cpu(&key)?.len() * size_of::<CounterPair>()];
-            self.counters.update(&key, &zeros)?;
+            self.counters.zero(&index.to_ne_bytes())?;
         }
         Ok(())
     }
@@ -200,7 +197,7 @@ pub fn object() -> Result<Vec<u8>, EchoError> {
 pub fn sum_of_cpus(map: &Map) -> Result<Counters, MapError> {
     let mut sums = [0; abi::COUNTERS];
     for (index, sums) in (0u32..).zip(sums.chunks_mut(size_of::<CounterPair>() / size_of::<u64>())) {
-        for cpu in map.lookup_per_cpu(&index.to_ne_bytes())? {
+        for cpu in map.lookup_per_cpu(&index.to_ne_bytes())?.iter() {
             for (sum, value) in sums.iter_mut().zip(cpu.chunks_exact(size_of::<u64>())) {
                 *sum += value.try_into().map_or(0, u64::from_ne_bytes);
             }

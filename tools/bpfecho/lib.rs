@@ -1,13 +1,13 @@
 //! The command `bpfecho`: what it is told, what it does with the probe and the loader, and what it says.
 //!
 //! One [`mod@run`] is a straight line: [`arguments`] reads the command line, [`configuration`] makes of it what the
-//! program on each interface is told, [`ports`] holds the ports, [`echo`] loads the programs, [`self_test`] tries them,
-//! [`attach`] puts them on their hooks, in the place of leftovers, [`multicast`] lets neighbours reach virtual hosts,
-//! [`privileges`] gives up what is no longer needed, [`notify`] and [`report`] tell that it is ready; then nothing
-//! happens here, as the kernel does the work, but [`stats`] at each of the [`events`], until one of them is the end.
-//! [`mod@check`] looks whether all of that would work;
-//! [`status`] and [`stop`] are about what is attached already. All that is said goes through a [`voice`]. Where there is
-//! nothing but this program, [`init`] does what others would.
+//! program on each interface is told, [`ports`] holds the ports, [`attach`] reserves places on hooks, [`echo`] loads the
+//! programs, [`self_test`] tries them, [`attach`] puts them there, or in the place of leftovers, [`multicast`] lets
+//! neighbours reach virtual hosts, [`privileges`] gives up what is no longer needed, [`notify`] and [`report`] tell that
+//! it is ready; then nothing happens here, as the kernel does the work, but [`stats`] at each of the [`events`], until
+//! one of them is the end. [`mod@check`] looks whether all of that would work; [`status`] and [`stop`] are about what is
+//! attached already. All that is said goes through a [`voice`]. Where there is nothing but this program, [`init`] does
+//! what others would.
 
 pub mod arguments;
 pub mod attach;

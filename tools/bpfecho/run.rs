@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use loader::rtnetlink::{Interface, LinkKind, Monitor, Netlink, NetlinkError};
-use loader::{Errno, Side, tcx_programs};
+use loader::{Errno, Placeholder, Side, tcx_programs};
 use probe::abi::{COUNTERS, Counters};
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::arguments::{Request, Selection, Verbosity};
 use crate::attach::hook::Hook;
 use crate::attach::keeper::Keeper;
 use crate::attach::traps::{Trap, traps};
-use crate::attach::{AttachError, Attached, AttachedProgram, Plan, attach, inventory, pins};
+use crate::attach::{AttachError, Attached, AttachedProgram, Plan, attach, inventory, pins, reserve};
 use crate::configuration::{Configuration, ConfigurationError, Host, configure, served};
 use crate::echo::{Echo, EchoError};
 use crate::events::{Event, Events, WaitError};
@@ -175,6 +175,12 @@ pub fn run(request: &Request, is_init: bool) -> Result<(), RunError> {
 
     // All that can fail without a trace comes before anything is attached.
     let _held = (!request.force).then(|| hold_ports(request, &interfaces)).transpose()?;
+    // Nor does this leave one: it goes with the process, and every packet passes.
+    let reserved: Vec<Option<Placeholder>> = interfaces
+        .iter()
+        .zip(&configurations)
+        .map(|(interface, configuration)| reserve(interface, configuration.place.side(), request.plan))
+        .collect();
     let with_xdp = request.plan.hook.xdp().is_some();
     let echoes: Vec<Echo> = configurations
         .iter()
@@ -188,7 +194,8 @@ pub fn run(request: &Request, is_init: bool) -> Result<(), RunError> {
     let attachments = interfaces
         .iter()
         .zip(&echoes)
-        .map(|(interface, echo)| take_over(&mut netlink, interface, echo, plan))
+        .zip(reserved)
+        .map(|((interface, echo), reserved)| take_over(&mut netlink, interface, echo, plan, reserved))
         .collect::<Result<Vec<_>, _>>()?;
     let multicasts: Vec<AllMulticast> = interfaces
         .iter()
@@ -238,10 +245,11 @@ fn take_over(
     interface: &Interface,
     echo: &Echo,
     plan: Plan,
+    reserved: Option<Placeholder>,
 ) -> Result<Attached, RunError> {
     let mut leftovers = inventory::take(netlink, std::slice::from_ref(interface))?.found;
     leftovers.retain(|found| found.process.is_none() && found.endpoints.as_deref() == Some(echo.endpoints()));
-    Ok(attach(netlink, interface, echo, plan, leftovers)?)
+    Ok(attach(netlink, interface, echo, plan, reserved, leftovers)?)
 }
 
 /// Has all stay when this process ends, or nothing.
@@ -347,12 +355,12 @@ fn load(voice: Voice, configuration: &Configuration, with_xdp: bool) -> Result<E
 /// where there is none, clsact does without.
 fn place_to_stay(voice: Voice, plan: Plan, interfaces: &[Interface]) -> Result<Plan, AttachError> {
     let has_tcx = || interfaces.iter().any(|interface| tcx_programs(interface.index, Side::Ingress).is_ok());
-    let needs_pins = match plan.hook {
+    let needs_pins = || match plan.hook {
         Hook::Clsact => false,
         Hook::Auto => has_tcx(),
         Hook::Tcx | Hook::Xdp | Hook::XdpGeneric => true,
     };
-    if !plan.background || !needs_pins {
+    if !plan.background || !needs_pins() {
         return Ok(plan);
     }
     match pins::prepare() {

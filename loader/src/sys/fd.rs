@@ -3,7 +3,6 @@
 #[cfg(feature = "std")]
 use std::os::fd::{AsFd, BorrowedFd};
 
-#[cfg(feature = "std")]
 use super::Errno;
 
 /// A file descriptor that is closed on drop.
@@ -22,6 +21,13 @@ impl Fd {
         // SAFETY: fcntl(2) takes numbers; the descriptor that comes back is nobody else's.
         let raw = unsafe { libc::fcntl(self.0, libc::F_DUPFD_CLOEXEC, 0) };
         if raw < 0 { Err(Errno::last()) } else { Ok(Self(raw)) }
+    }
+
+    /// Gives what this is a descriptor of the number of `other`, which is no descriptor of what it was any more.
+    pub(super) fn replace(self, other: &Self) -> Result<(), Errno> {
+        // SAFETY: dup3(2) takes numbers, and both are those of open descriptors.
+        let raw = unsafe { libc::dup3(self.0, other.0, libc::O_CLOEXEC) };
+        if raw < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
     /// The number; valid as long as `self` lives.

@@ -10,6 +10,7 @@
 
 mod attr;
 mod bpf;
+mod child;
 mod errno;
 mod fd;
 mod process;
@@ -20,6 +21,7 @@ pub(crate) use bpf::{
     link_by_id, link_info, load_btf, load_program, map_by_id, next_link, open_pinned, pin, program_by_id,
     program_id, program_info, query_programs, run_program, update_link,
 };
+pub(crate) use child::LinkingChild;
 pub use errno::Errno;
 pub(crate) use fd::Fd;
 pub(crate) use process::{Evidence, cpu_limit, kernel_release, raise_memlock};

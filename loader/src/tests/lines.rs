@@ -8,7 +8,7 @@ use object::{NativeEndian, Object as _, ObjectSection, SectionKind};
 
 use super::objects::{Builder, R_BPF_64_32, call, exit, mov};
 use crate::Object;
-use crate::lines::ObjectLines;
+use crate::lines::{LineSections, ObjectLines};
 
 /// A program that calls the second function of `.text`, with lines in records of `size` bytes.
 fn calling(size: usize) -> Builder {
@@ -29,7 +29,7 @@ fn calling(size: usize) -> Builder {
 fn lines(builder: &Builder) -> Option<Vec<(u32, u32)>> {
     let object = Object::parse(builder.bytes().leak()).expect("an object");
     let program = object.link_to_fds("echo", &|_| None, &[]).expect("a program");
-    let records = &program.lines()?.records;
+    let records = program.lines()?.records;
     Some(records.iter().map(|record| (record.instruction, record.position >> 10)).collect())
 }
 
@@ -62,7 +62,7 @@ fn broken_sections() {
     let read = |which: usize, change: &dyn Fn(&mut Vec<u8>)| {
         let mut changed = sections.map(<[u8]>::to_vec);
         change(&mut changed[which]);
-        ObjectLines::read(&changed[0], &changed[1]).is_some()
+        ObjectLines::read(LineSections { btf: &changed[0], ext: &changed[1] }).is_some()
     };
     for (which, section) in sections.iter().enumerate() {
         assert!(read(which, &|_| {}));

@@ -1,7 +1,9 @@
 //! What of ours is attached to interfaces, whoever attached it: it is read from the kernel alone.
 
 use loader::rtnetlink::{FilterInfo, Interface, Netlink, NetlinkError, filters};
-use loader::{BpfLink, BpfLinkError, Errno, LinkHook, Map, Program, Side, XdpMode, links, tcx_programs};
+use loader::{
+    BpfLink, BpfLinkError, BpfLinkInfo, Errno, LinkHook, Map, Program, Side, XdpMode, links, tcx_programs,
+};
 use probe::abi::{self, Counters};
 
 use super::endpoints::read_filter_name;
@@ -191,14 +193,16 @@ impl Inside {
     }
 }
 
+/// All links, also those in other network namespaces, as far as they can be looked into.
+pub fn all_links() -> impl Iterator<Item = BpfLinkInfo> {
+    let ids = links().unwrap_or_default();
+    ids.into_iter().filter_map(|id| BpfLink::open(id).and_then(|link| link.info()).ok())
+}
+
 /// The link that attaches a program to XDP. The kernel lists no such links by their interface, so all are looked at.
 fn xdp_link(interface: &Interface, program_id: u32) -> Option<u32> {
-    links().ok()?.into_iter().find(|id| {
-        let info = BpfLink::open(*id).and_then(|link| link.info());
-        info.is_ok_and(|info| {
-            info.program_id == program_id && info.place == Some((interface.index, LinkHook::Xdp))
-        })
-    })
+    let place = Some((interface.index, LinkHook::Xdp));
+    all_links().find(|link| link.program_id == program_id && link.place == place).map(|link| link.id)
 }
 
 /// Removes `found`, which no process keeps.

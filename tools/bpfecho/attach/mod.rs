@@ -11,7 +11,10 @@ pub mod traps;
 use std::fmt;
 
 use loader::rtnetlink::{Attachment, Interface, Netlink, NetlinkError, XdpAttachment};
-use loader::{BpfLink, BpfLinkError, Errno, Position, Program, ProgramError, Side, XdpMode};
+use loader::{
+    BpfLink, BpfLinkError, BpfLinkInfo, Errno, LinkHook, Placeholder, Position, Program, ProgramError, Side,
+    XdpMode, tcx_programs,
+};
 
 use crate::echo::Echo;
 use endpoints::filter_name;
@@ -140,8 +143,19 @@ impl From<RemoveError> for AttachError {
     }
 }
 
-/// Attaches the programs of `echo` to `interface`, and then takes away `leftovers`, which echo the same there and are
-/// kept by no process. In each moment there is one that echoes.
+/// Takes the place on tcx for a program that is not loaded yet, unless this side of some interface is in use: then the
+/// kernel has switched it on for all, and a program gets packets while it is still being attached (sch_handle_egress() in
+/// net/core/dev.c).
+pub fn reserve(interface: &Interface, side: Side, plan: Plan) -> Option<Placeholder> {
+    let is_wanted = plan.hook != Hook::Clsact && plan.position.is_none();
+    let is_free = || tcx_programs(interface.index, side).is_ok_and(|programs| programs.is_empty());
+    let is_on = |link: BpfLinkInfo| link.place.is_some_and(|(_, hook)| hook == LinkHook::Tcx(side));
+    let is_of_use = is_wanted && is_free() && !inventory::all_links().any(is_on);
+    is_of_use.then(|| Placeholder::tcx(interface.index, side)).flatten()
+}
+
+/// Attaches the programs of `echo` to `interface`, in the place that was [reserved](reserve), and then takes away
+/// `leftovers`, which echo the same there and are kept by no process. In each moment there is one that echoes.
 ///
 /// # Errors
 ///
@@ -151,9 +165,10 @@ pub fn attach(
     interface: &Interface,
     echo: &Echo,
     plan: Plan,
+    reserved: Option<Placeholder>,
     mut leftovers: Vec<Found>,
 ) -> Result<Attached, AttachError> {
-    let tc = attach_tc(interface, echo, plan, &mut leftovers)?;
+    let tc = attach_tc(interface, echo, plan, reserved, &mut leftovers)?;
     let xdp = match (plan.hook.xdp(), echo.xdp()) {
         (Some(mode), Some(program)) => {
             Some((mode, attach_xdp(netlink, interface, program, mode, &mut leftovers)?))
@@ -182,12 +197,13 @@ fn replace(link: u32, program: &Program) -> Result<BpfLink, AttachError> {
     Ok(link)
 }
 
-/// Attaches the program of traffic control, in the link of one of `leftovers`, if it has one and no other place is
-/// asked for.
+/// Attaches the program of traffic control: in the link of one of `leftovers`, if it has one and no other place is
+/// asked for; or where `reserved` is.
 fn attach_tc(
     interface: &Interface,
     echo: &Echo,
     plan: Plan,
+    reserved: Option<Placeholder>,
     leftovers: &mut Vec<Found>,
 ) -> Result<Tc, AttachError> {
     let side = echo.side();
@@ -198,6 +214,9 @@ fn attach_tc(
         };
         if let Some(link) = take_link(leftovers, same_side) {
             return Ok(Tc::Tcx(side, replace(link, echo.program())?));
+        }
+        if let Some(link) = reserved.and_then(|place| place.replace(echo.program())) {
+            return Ok(Tc::Tcx(side, link));
         }
         let position = plan.position.unwrap_or(Position::First);
         match BpfLink::tcx(echo.program(), interface.index, side, position) {

@@ -211,7 +211,7 @@ impl Machine<'_> {
             return Ok(region * REGION);
         }
         let values = map.lookup_per_cpu(&key).map_err(|error| error.to_string())?;
-        let Some(value) = values.into_iter().next() else { return Ok(0) };
+        let Some(value) = values.iter().next().map(<[u8]>::to_vec) else { return Ok(0) };
         let region = STACKS + 1 + self.values.len() as u64;
         self.regions.insert(region, value);
         self.values.insert((fd, key), region);
