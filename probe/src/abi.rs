@@ -31,6 +31,8 @@ pub mod setting {
     /// Which helpers of the kernel may be called: one of [`super::helpers`].
     pub const HELPERS: &str = "bpfecho_helpers";
 
+    /// Of which versions of IP addresses are served: a sum of [`super::versions`].
+    pub const VERSIONS: &str = "bpfecho_versions";
     /// Whether every port from the first to the last is served: one of [`super::ports`].
     pub const PORTS: &str = "bpfecho_ports_are";
     /// The one IPv4 address that is served: [`super::lone_v4`]. Any other value for [`super::map::DESTINATIONS`].
@@ -46,7 +48,7 @@ pub mod setting {
     pub const BROADCAST: &str = "bpfecho_broadcast";
 
     /// Every setting: the only symbols that may be undefined in a linked object.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 14] = [
         FIRST_PORT,
         LAST_PORT,
         MTU,
@@ -54,6 +56,7 @@ pub mod setting {
         LINK,
         MAC,
         HELPERS,
+        VERSIONS,
         PORTS,
         LONE_V4,
         LONE_V6_HIGH,
@@ -90,6 +93,14 @@ pub mod helpers {
     /// Those that came later and are of use: XDP learns the length of a frame, also of one in fragments (5.18), and
     /// packets that have lost their link-layer header (6.9) get it back (5.8).
     pub const NEW: u32 = 2;
+}
+
+/// The values that [`setting::VERSIONS`] is the sum of. What a program is not to serve, the verifier need not follow.
+pub mod versions {
+    /// IPv4.
+    pub const V4: u32 = 1;
+    /// IPv6.
+    pub const V6: u32 = 2;
 }
 
 /// The values of [`setting::PORTS`].

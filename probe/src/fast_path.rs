@@ -4,7 +4,7 @@
 //!
 //! Each version of IP has a path of its own, on which nothing asks which of them it is.
 
-use crate::abi::{Counter, protocols};
+use crate::abi::{Counter, protocols, versions};
 use crate::address;
 use crate::checksum::{self, Edit};
 use crate::headers::{
@@ -43,8 +43,12 @@ pub(crate) fn reflect<H: Host>(
     }
     let ethernet = take::<Ethernet>(&mut packet)?;
     match ethernet.ethertype.get() {
-        ETHERTYPE_IPV4 => answer::<H, Ipv4>(host, ethernet, packet, extent, audience),
-        ETHERTYPE_IPV6 => answer::<H, Ipv6>(host, ethernet, packet, extent, audience),
+        ETHERTYPE_IPV4 if host.versions() & versions::V4 != 0 => {
+            answer::<H, Ipv4>(host, ethernet, packet, extent, audience)
+        }
+        ETHERTYPE_IPV6 if host.versions() & versions::V6 != 0 => {
+            answer::<H, Ipv6>(host, ethernet, packet, extent, audience)
+        }
         ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => Err(Obstacle::Unusual),
         ETHERTYPE_ARP if has_neighbours(host) => Err(Obstacle::Unusual),
         _ => Err(NOT_OURS),

@@ -6,6 +6,7 @@ use crate::address;
 use crate::headers::{Be32, Ethernet, SegmentHeader};
 use crate::options::Options;
 use crate::packet::{Header, Packet, zeroed};
+use crate::reflect::Reflected;
 
 /// The configuration, and the little that is remembered.
 pub trait Host {
@@ -24,6 +25,8 @@ pub trait Host {
     fn mtu(&self) -> u32;
     /// What is echoed: a sum of [`crate::abi::protocols`].
     fn protocols(&self) -> u32;
+    /// Of which versions of IP addresses are served: a sum of [`crate::abi::versions`].
+    fn versions(&self) -> u32;
     /// Whether packets begin with an Ethernet header; else with that of IP.
     fn has_ethernet(&self) -> bool;
     /// The MAC address of the interface.
@@ -218,15 +221,17 @@ pub struct Room {
     pub(crate) network: [u8; 40],
     /// A part of the payload.
     pub(crate) chunk: [u8; CHUNK],
+    /// What becomes of it.
+    pub(crate) reflected: Reflected,
     /// The sum of the payload so far.
     pub(crate) sum: u32,
     /// The link-layer header.
     pub(crate) ethernet: Ethernet,
     /// For a multiple of eight bytes.
-    padding: [u8; 6],
+    padding: [u8; 2],
 }
 
-const _: () = assert!(size_of::<Room>() == 48 + 48 + 12 + 60 + 40 + 40 + CHUNK + 4 + 20);
+const _: () = assert!(size_of::<Room>() == 48 + 48 + 12 + 60 + 40 + 40 + CHUNK + 28 + 4 + 16);
 
 impl Default for Room {
     #[inline(always)]
@@ -236,6 +241,7 @@ impl Default for Room {
         Self {
             key,
             parts: Parts::default(),
+            reflected: Reflected::default(),
             walk: Walk::default(),
             segment: zeroed(),
             options: Options::new(0, 0),
@@ -243,7 +249,7 @@ impl Default for Room {
             chunk: [0; CHUNK],
             sum: 0,
             ethernet: zeroed(),
-            padding: [0; 6],
+            padding: [0; 2],
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::checksum::Edit;
 use crate::headers::{Arp, Be16, Be32, Ethernet, Icmp, Ipv6, LinkLayerOption, Neighbour, Solicitation, icmp};
 use crate::host::{Audience, Fragments, Frame, Host, Parts, Room};
 use crate::packet::view;
-use crate::reflect::{Reflected, Refusal};
+use crate::reflect::Refusal;
 use crate::slow_path::{UNWRITABLE, load};
 
 /// Solicited and override (RFC 4861 section 4.4).
@@ -22,13 +22,8 @@ const NEVER_PASSED_ON: u8 = 255;
 
 /// Answers an ARP request for a virtual host.
 #[inline(never)]
-pub(crate) fn arp<H: Host, F: Frame>(
-    host: &H,
-    frame: &mut F,
-    room: &mut Room,
-    reflected: &mut Reflected,
-) -> Result<(), Refusal> {
-    let Room { parts, key, network, ethernet, .. } = room;
+pub(crate) fn arp<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Result<(), Refusal> {
+    let Room { parts, key, network, ethernet, reflected, .. } = room;
     let offset = parts.network;
     let message: &mut Arp = view(network);
     load(frame, offset, message).ok_or(Refusal::NOT_OURS)?;
@@ -71,9 +66,8 @@ pub(crate) fn solicitation<H: Host, F: Frame>(
     host: &H,
     frame: &mut F,
     room: &mut Room,
-    reflected: &mut Reflected,
 ) -> Result<(), Refusal> {
-    let Room { parts, key, network: ip, ethernet, segment, .. } = room;
+    let Room { parts, key, network: ip, ethernet, segment, reflected, .. } = room;
     let Parts { network, transport, end, .. } = *parts;
     let message: &mut Solicitation = view(segment);
     let ip: &mut Ipv6 = view(ip);

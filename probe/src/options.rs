@@ -69,8 +69,8 @@ impl Options {
     /// Finds the options in `frame`.
     #[inline(always)]
     pub(crate) fn find<F: Frame>(&mut self, frame: &F) {
-        // Twelve options, each NOP counted as one. What lies behind is not negotiated, which is always allowed.
-        let _ = self.four_steps(frame) && self.four_steps(frame) && self.four_steps(frame);
+        // Eight options, each NOP or two counted as one. What lies behind is not negotiated, which is always allowed.
+        let _ = self.four_steps(frame) && self.four_steps(frame);
     }
 
     /// The verifier of kernels before 5.3 takes no loop, and compilers leave one that may end early as it is, so
@@ -204,7 +204,7 @@ fn option_step<F: Frame>(options: &mut Options, frame: &F) -> bool {
     }
     let [kind, size] = head;
     if kind == NOP {
-        options.next = start + 1;
+        options.next = start + if size == NOP { 2 } else { 1 };
         return true;
     }
     let end = start + u32::from(size);

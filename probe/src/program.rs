@@ -14,7 +14,7 @@ use crate::headers::{Be32, Ethernet};
 use crate::hint;
 use crate::host::{Audience, CHUNK, Fragments, Frame, Host, Room};
 use crate::packet::{Header, Packet, halves};
-use crate::reflect::{Outcome, Reflected, reflect, reflect_usual};
+use crate::reflect::{Outcome, Reflected, Refusal, reflect, reflect_usual};
 
 /// The fields of the kernel's `struct __sk_buff` (linux/bpf.h) up to the last one used here.
 #[repr(C)]
@@ -127,6 +127,7 @@ mod setting {
         pub(super) static bpfecho_link: u8;
         pub(super) static bpfecho_mac: u8;
         pub(super) static bpfecho_helpers: u8;
+        pub(super) static bpfecho_versions: u8;
         pub(super) static bpfecho_ports_are: u8;
         pub(super) static bpfecho_lone_v4: u8;
         pub(super) static bpfecho_lone_v6_high: u8;
@@ -276,6 +277,11 @@ impl<P: Place> Host for Hook<P> {
     #[inline(always)]
     fn protocols(&self) -> u32 {
         setting!(bpfecho_protocols) as u32
+    }
+
+    #[inline(always)]
+    fn versions(&self) -> u32 {
+        setting!(bpfecho_versions) as u32
     }
 
     #[inline(always)]
@@ -630,11 +636,14 @@ fn look_closer<const WIRE: bool>(skb: *mut SkBuff) -> i32 {
 fn conclude<const WIRE: bool>(skb: *mut SkBuff, outcome: Outcome) -> i32 {
     let verdict = match outcome {
         Outcome::Reflected(reflected) => send::<WIRE>(skb, reflected),
-        Outcome::Refused(refusal) => {
-            if let Some(reason) = refusal.reason {
-                note(reason);
-            }
-            refusal.goes_on().then_some(verdict::UNSPEC)
+        Outcome::Refused(Refusal { reason: None }) => Some(verdict::UNSPEC),
+        Outcome::Refused(Refusal { reason: Some(reason) }) => {
+            // The verifier need not follow each of them.
+            let hook = Hook(Tc::<WIRE>(skb));
+            // SAFETY: the number is that of a counter, as it comes back as it is.
+            let reason = unsafe { transmute::<u8, Counter>(hook.forget(reason as u32) as u8) };
+            note(reason);
+            Refusal::because(reason).goes_on().then_some(verdict::UNSPEC)
         }
     };
     verdict.unwrap_or_else(consume::<WIRE>)

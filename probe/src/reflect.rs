@@ -106,9 +106,9 @@ pub fn reflect_usual<H: Host>(
 /// Turns `frame` round if it is for `host`, whatever form it has. `room` is room for its headers.
 #[inline(always)]
 pub fn reflect<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Outcome {
-    let mut reflected = Reflected::default();
-    match slow_path::reflect(host, frame, room, &mut reflected) {
-        Ok(()) => Outcome::Reflected(reflected),
+    room.reflected = Reflected::default();
+    match slow_path::reflect(host, frame, room) {
+        Ok(()) => Outcome::Reflected(room.reflected),
         Err(refusal) => Outcome::Refused(refusal),
     }
 }

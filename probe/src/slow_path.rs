@@ -1,7 +1,7 @@
 //! All the rules, for packets of any form. Headers are copied to where their place does not matter, edited there,
 //! and written back; nothing is written before it is clear that there is an answer.
 
-use crate::abi::{Counter, Prefix, destination, protocols};
+use crate::abi::{Counter, Prefix, destination, protocols, versions};
 use crate::address;
 use crate::checksum::Edit;
 use crate::headers::{
@@ -14,7 +14,7 @@ use crate::host::{Audience, CHUNK, Fragments, Frame, Host, Parts, Room, Walk};
 use crate::neighbour;
 use crate::options::Options;
 use crate::packet::{Header, view};
-use crate::reflect::{Reflected, Refusal, end, has_neighbours, is_responder, serves};
+use crate::reflect::{Refusal, end, has_neighbours, is_responder, serves};
 use crate::segment::{self, Established, is_sensible};
 
 const MALFORMED: Refusal = Refusal::because(Counter::PassedMalformed);
@@ -27,24 +27,19 @@ pub(crate) const UNWRITABLE: Refusal = Refusal::because(Counter::DroppedMemory);
 /// The stages are functions of their own, and what one finds it leaves in `room`. So the verifier, which knows nothing of
 /// what is there, follows each stage once, and not once for each way that leads to it.
 #[inline(always)]
-pub(crate) fn reflect<H: Host, F: Frame>(
-    host: &H,
-    frame: &mut F,
-    room: &mut Room,
-    reflected: &mut Reflected,
-) -> Result<(), Refusal> {
+pub(crate) fn reflect<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Result<(), Refusal> {
     let ethertype = find_network(host, frame, room)?;
     if H::WIRE && ethertype == ETHERTYPE_ARP {
-        return neighbour::arp(host, frame, room, reflected);
+        return neighbour::arp(host, frame, room);
     }
     let Parts { version, network, transport, protocol, .. } = room.parts;
     // Behind an extension header such messages are to be ignored (RFC 6980 section 5).
     let plain = transport == network + size_of::<Ipv6>() as u32;
     let may_ask = has_neighbours(host) && version == 6 && plain && protocol == u32::from(protocol::ICMPV6);
     if may_ask && neighbour::is_solicitation(frame, room) {
-        return neighbour::solicitation(host, frame, room, reflected);
+        return neighbour::solicitation(host, frame, room);
     }
-    answer(host, frame, room, reflected)
+    answer(host, frame, room)
 }
 
 /// Reads the headers in front of the transport header. Returns the EtherType: of IP, or of ARP if that is answered.
@@ -52,8 +47,10 @@ pub(crate) fn reflect<H: Host, F: Frame>(
 fn find_network<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room) -> Result<u16, Refusal> {
     let ethertype = link_layer::<H, F>(host, frame, room).ok_or(Refusal::NOT_OURS)?;
     match ethertype {
-        ETHERTYPE_IPV4 => ipv4(frame, room).ok_or(Refusal::NOT_OURS)?,
-        ETHERTYPE_IPV6 => ipv6(host, frame, room)?,
+        ETHERTYPE_IPV4 if host.versions() & versions::V4 != 0 => {
+            ipv4(frame, room).ok_or(Refusal::NOT_OURS)?
+        }
+        ETHERTYPE_IPV6 if host.versions() & versions::V6 != 0 => ipv6(host, frame, room)?,
         ETHERTYPE_ARP if has_neighbours(host) => {}
         _ => return Err(Refusal::NOT_OURS),
     }
@@ -198,12 +195,7 @@ fn extension_step<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room) -> bo
 
 /// Answers a packet whose transport header has been found, if it is for us.
 #[inline(never)]
-fn answer<H: Host, F: Frame>(
-    host: &H,
-    frame: &mut F,
-    room: &mut Room,
-    reflected: &mut Reflected,
-) -> Result<(), Refusal> {
+fn answer<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Result<(), Refusal> {
     let served = host.destination(&room.key.destination);
     if served & destination::ECHO == 0 {
         return Err(Refusal::NOT_OURS);
@@ -212,7 +204,7 @@ fn answer<H: Host, F: Frame>(
     if piece == Parts::LATER_FRAGMENT && !host.knows_fragments(&room.key) {
         return Err(Refusal::because(Counter::PassedFragment));
     }
-    let answer = answer_transport(host, frame, room, served, reflected);
+    let answer = answer_transport(host, frame, room, served);
     if piece == Parts::FIRST_FRAGMENT {
         match answer {
             Ok(()) => host.remember_fragments(&room.key),
@@ -228,42 +220,35 @@ fn answer_transport<H: Host, F: Frame>(
     frame: &mut F,
     room: &mut Room,
     served: u32,
-    reflected: &mut Reflected,
 ) -> Result<(), Refusal> {
-    plan(host, frame, room, served, reflected)?;
+    plan(host, frame, room, served)?;
     let Parts { transport, payload, end, .. } = room.parts;
     if end > frame.length() || payload > end {
         return Err(MALFORMED);
     }
     check(host, frame, room)?;
-    reflected.bytes = end - payload;
+    room.reflected.bytes = end - payload;
     room.parts.stored = 0;
     room.parts.cut = 0;
     if payload != transport {
         match room.parts.wanted {
-            protocols::TCP => answer_tcp(host, frame, room, reflected)?,
+            protocols::TCP => answer_tcp(host, frame, room)?,
             protocols::UDP => room.parts.stored = size_of::<Ports>() as u32,
-            _ => answer_ping(room, reflected),
+            _ => answer_ping(room),
         }
         if room.parts.wanted != protocols::ICMP {
             let ports = &mut room.segment.ports;
             core::mem::swap(&mut ports.source, &mut ports.destination);
         }
     }
-    if turn(host, frame, room, reflected) { Ok(()) } else { Err(UNWRITABLE) }
+    if turn(host, frame, room) { Ok(()) } else { Err(UNWRITABLE) }
 }
 
 /// Reads the transport header, of TCP without its options, and notes what is to be done with it: which counter counts
 /// it, and where the payload begins, of a later fragment where the header would be.
 #[inline(always)]
-fn plan<H: Host, F: Frame>(
-    host: &H,
-    frame: &F,
-    room: &mut Room,
-    served: u32,
-    reflected: &mut Reflected,
-) -> Result<(), Refusal> {
-    let Room { parts, segment, .. } = room;
+fn plan<H: Host, F: Frame>(host: &H, frame: &F, room: &mut Room, served: u32) -> Result<(), Refusal> {
+    let Room { parts, segment, reflected, .. } = room;
     let v4 = parts.version == 4;
     let (wanted, counters, mut header_length) = match (parts.protocol as u8, v4) {
         (protocol::TCP, _) => (protocols::TCP, [Counter::Tcp4Packets, Counter::Tcp6Packets], Tcp::LENGTH),
@@ -334,8 +319,8 @@ fn check<H: Host, F: Frame>(host: &H, frame: &F, room: &Room) -> Result<(), Refu
 
 /// Makes an echo request its reply.
 #[inline(always)]
-fn answer_ping(room: &mut Room, reflected: &mut Reflected) {
-    let Room { parts, segment, .. } = room;
+fn answer_ping(room: &mut Room) {
+    let Room { parts, segment, reflected, .. } = room;
     let message: &mut Icmp = view(segment);
     let mut edit = Edit::default();
     let old = message.kind_word();
@@ -347,13 +332,8 @@ fn answer_ping(room: &mut Room, reflected: &mut Reflected) {
 }
 
 /// Edits a TCP segment into its answer, all but the ports.
-#[inline(never)]
-fn answer_tcp<H: Host, F: Frame>(
-    host: &H,
-    frame: &mut F,
-    room: &mut Room,
-    reflected: &mut Reflected,
-) -> Result<(), Refusal> {
+#[inline(always)]
+fn answer_tcp<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Result<(), Refusal> {
     let Room { segment, options, parts, .. } = room;
     let flags = segment.tcp.flags;
     if flags & flag::RST != 0 {
@@ -368,22 +348,13 @@ fn answer_tcp<H: Host, F: Frame>(
     }
     *options = Options::new(parts.transport + Tcp::LENGTH as u32, parts.payload);
     options.find(frame);
-    if is_syn {
-        answer_syn(host, frame, room, reflected)
-    } else {
-        answer_established(host, frame, room, reflected)
-    }
+    if is_syn { answer_syn(host, frame, room) } else { answer_established(host, frame, room) }
 }
 
 /// Edits a SYN whose options have been found.
 #[inline(never)]
-fn answer_syn<H: Host, F: Frame>(
-    host: &H,
-    frame: &mut F,
-    room: &mut Room,
-    reflected: &mut Reflected,
-) -> Result<(), Refusal> {
-    let Room { segment, options, parts, .. } = room;
+fn answer_syn<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Result<(), Refusal> {
+    let Room { segment, options, parts, reflected, .. } = room;
     options.load_all(frame);
     segment.options = [[0; 4]; SegmentHeader::OPTION_WORDS];
     let header_length = parts.payload - parts.transport;
@@ -407,19 +378,14 @@ fn answer_syn<H: Host, F: Frame>(
         let sum = sum(frame, room, start, end).ok_or(Refusal::because(Counter::DroppedData))?;
         edit.replace(u64::from(sum), 0);
     }
-    reflected.difference = edit.difference();
+    room.reflected.difference = edit.difference();
     Ok(())
 }
 
 /// Edits any other segment whose options have been found.
 #[inline(never)]
-fn answer_established<H: Host, F: Frame>(
-    host: &H,
-    frame: &mut F,
-    room: &mut Room,
-    reflected: &mut Reflected,
-) -> Result<(), Refusal> {
-    let Room { segment, options, parts, key, .. } = room;
+fn answer_established<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> Result<(), Refusal> {
+    let Room { segment, options, parts, key, reflected, .. } = room;
     let payload = parts.end - parts.payload;
     let established = Established::new(&segment.tcp, payload, parts.fragment == Parts::NO_FRAGMENT);
     let answer = established.answer::<H>().map_err(Refusal::because)?;
@@ -451,8 +417,8 @@ fn length_difference(length: u32, cut: u32) -> u32 {
 /// Writes the edited headers back: addresses exchanged, on the wire one off the time to live, and what is cut off the
 /// length. Returns whether that was possible.
 #[inline(never)]
-fn turn<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room, reflected: &mut Reflected) -> bool {
-    let Room { parts, ethernet, network, segment, .. } = room;
+fn turn<H: Host, F: Frame>(host: &H, frame: &mut F, room: &mut Room) -> bool {
+    let Room { parts, ethernet, network, segment, reflected, .. } = room;
     if H::WIRE && host.has_ethernet() {
         ethernet.turn();
         if !frame.store(0, ethernet) {

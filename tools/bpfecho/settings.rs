@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use probe::abi::{self, NO_ADDRESS, destination, link, ports, protocols, setting, sources};
+use probe::abi::{self, NO_ADDRESS, destination, link, ports, protocols, setting, sources, versions};
 
 use crate::configuration::{Configuration, Place, decide};
 use crate::prefix::Prefix;
@@ -46,6 +46,7 @@ pub fn settings(configuration: &Configuration, helpers: u32) -> [(&'static str, 
         (setting::LINK, link.into()),
         (setting::MAC, u64::from_ne_bytes([a, b, c, d, e, f, 1, 1])),
         (setting::HELPERS, helpers.into()),
+        (setting::VERSIONS, versions(&configuration.destinations).into()),
         (setting::PORTS, if has_gaps { ports::LISTED } else { ports::ALL }.into()),
         (setting::LONE_V4, lone_v4),
         (setting::LONE_V6_HIGH, lone_v6[0]),
@@ -53,6 +54,14 @@ pub fn settings(configuration: &Configuration, helpers: u32) -> [(&'static str, 
         (setting::SOURCES, if broadcast.is_some() { sources::EVERYBODY } else { sources::LISTED }.into()),
         (setting::BROADCAST, broadcast.unwrap_or(NO_ADDRESS)),
     ]
+}
+
+/// Of which versions of IP something is served; of all where nothing is, as no setting may be zero.
+fn versions(destinations: &[(Prefix, u32)]) -> u32 {
+    let served = destinations.iter().filter(|(_, value)| *value != 0);
+    let version = |prefix: &Prefix| if prefix.address().is_ipv4() { versions::V4 } else { versions::V6 };
+    let sum = served.fold(0, |sum, (prefix, _)| sum | version(prefix));
+    if sum == 0 { versions::V4 | versions::V6 } else { sum }
 }
 
 /// The address that is served if it is the only one of its family.
@@ -108,7 +117,7 @@ mod tests {
             settings(&configuration, helpers::OLD).map(|(_, value)| value)
         };
         let value = u64::from_ne_bytes([2, 0, 0, 0, 0, 1, 1, 1]);
-        assert_eq!(values(Place::Ethernet { mac }, 3), [7, 2999, 1500, 11, 1, value, 1, 2, 1, 1, 1, 2, 1]);
+        assert_eq!(values(Place::Ethernet { mac }, 3), [7, 2999, 1500, 11, 1, value, 1, 1, 2, 1, 1, 1, 2, 1]);
         assert_eq!(values(Place::Ethernet { mac }, 1)[3], 3);
         assert_eq!(values(Place::Tunnel, 1)[4], 2);
         let ethernet = configuration(Place::Ethernet { mac }, &[("10.9.0.0/16", 1)], "7");
@@ -123,6 +132,10 @@ mod tests {
             settings.iter().find(|(setting, _)| *setting == name).unwrap().1
         };
         let with = |destinations: &[(&str, u32)], ports| configuration(Place::Loopback, destinations, ports);
+        let versions = |destinations: &[_]| value(&with(destinations, "7"), setting::VERSIONS);
+        assert_eq!(versions(&[("10.9.0.5", 1), ("fd00::5", 0)]), 1);
+        assert_eq!(versions(&[("10.9.0.5", 0), ("fd00::5", 3)]), 2);
+        assert_eq!([versions(&[("10.9.0.5", 1), ("fd00::5", 1)]), versions(&[])], [3, 3]);
         let ports = |text| value(&with(&[], text), setting::PORTS);
         assert_eq!(["7", "7-9", "7,8,9", "7,9"].map(ports), [1, 1, 1, 2]);
 

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 pub(crate) use checksums::*;
 pub(crate) use frames::*;
 use probe::abi::Counter;
-use probe::abi::{Prefix, destination, link, protocols};
+use probe::abi::{Prefix, destination, link, protocols, versions};
 use probe::hint;
 use probe::host::{Audience, CHUNK, Fragments, Frame, Host, Room};
 use probe::packet::{self, Header, Packet};
@@ -92,6 +92,11 @@ impl<const WIRE: bool, const XDP: bool> Host for Server<WIRE, XDP> {
 
     fn protocols(&self) -> u32 {
         self.protocols
+    }
+
+    fn versions(&self) -> u32 {
+        let addresses = self.addresses.iter().chain(self.virtual_hosts.iter().map(|(address, _)| address));
+        addresses.fold(0, |sum, address| sum | if address.is_ipv4() { versions::V4 } else { versions::V6 })
     }
 
     fn has_ethernet(&self) -> bool {
