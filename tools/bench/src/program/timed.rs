@@ -2,8 +2,10 @@
 //!
 //! A test run repeats a program on one packet, which stays as the run before left it. So a small program is run instead
 //! that writes the headers of the question anew, and then goes on, by a tail call, as the program that is measured;
-//! what it takes to go on as one that returns at once is measured in turn and subtracted. That leaves neither the
-//! kernel's own loop nor the restoring in the number, but the whole of the program.
+//! what it takes to go on as one that returns at once is measured in turn and subtracted. That leaves the whole of the
+//! program. To it is added what a test run takes of a program that returns at once, so the number is what
+//! BPF_PROG_TEST_RUN would say if each run had a packet of its own. Of packets that are not the program's own the number is
+//! what it takes longer than one that returns at once.
 //!
 //! Before and after the writing the processor has to settle. So no load of the program waits for stores that have just
 //! been made of parts of it, which those of a real packet are not, and its end does not overlap the next writing. What
@@ -67,16 +69,19 @@ impl Restored {
         self.program.test_run(input).map_err(|error| error.to_string())
     }
 
-    /// The mean of some runs in nanoseconds. The kernel would say it in whole ones, of which a program takes few. So
-    /// the call is timed: by the time on a CPU, in which there is neither another thread nor the wait for RCU before
-    /// and after runs of XDP (bpf_dispatcher_change_prog() in kernel/bpf/dispatcher.c). What else it takes is little
-    /// beside so many runs, and subtracted.
     fn sample(&self, frame: &Frame) -> Result<f64, String> {
-        let input = TestInput { repeat: RUNS, ..TestInput::from(&frame.bytes) };
-        let start = time_on_cpu();
-        self.program.test_run(input).map_err(|error| error.to_string())?;
-        Ok((time_on_cpu() - start) / f64::from(RUNS))
+        sample(&self.program, frame)
     }
+}
+
+/// The mean of some runs in nanoseconds. The kernel would say it in whole ones, of which a program takes few. So the call
+/// is timed: by the time on a CPU, in which there is neither another thread nor the wait for RCU before and after runs of
+/// XDP (bpf_dispatcher_change_prog() in kernel/bpf/dispatcher.c). What else it takes is little beside so many runs.
+fn sample(program: &Program, frame: &Frame) -> Result<f64, String> {
+    let input = TestInput { repeat: RUNS, ..TestInput::from(&frame.bytes) };
+    let start = time_on_cpu();
+    program.test_run(input).map_err(|error| error.to_string())?;
+    Ok((time_on_cpu() - start) / f64::from(RUNS))
 }
 
 /// How long this thread has been on a CPU, in nanoseconds.
@@ -101,13 +106,13 @@ impl Timed {
         Ok(Self { hook, kind, frame, rows: subjects.iter().map(row).collect() })
     }
 
-    /// Takes the values of one round: of each subject the smallest of some samples, as whatever disturbs one only adds
-    /// to it, less the smallest without the program. All take turns.
+    /// Takes the values of one round, of the smallest of some samples of each, as whatever disturbs one only adds to it.
+    /// All take turns.
     fn round(&mut self, probe: &Program, samples: u32) -> Result<(), String> {
         let Self { hook, ref frame, .. } = *self;
-        let empty = returning(hook.passed()).load("empty", hook.kind())?;
+        let returns = returning(hook.passed()).load("empty", hook.kind())?;
         let swap = bare_swap(hook, &frame.layout).load("bare_swap", hook.kind())?;
-        let restored = [&empty, probe, &swap].map(|program| Restored::new(hook, frame, program));
+        let restored = [&returns, probe, &swap].map(|program| Restored::new(hook, frame, program));
         let [empty, probe, swap] = restored;
         let empty = empty?;
         if empty.run_twice(frame)?.verdict != hook.passed() {
@@ -120,9 +125,10 @@ impl Timed {
                 row.outcome = Outcome::Void(how);
             }
         }
-        let mut without = f64::INFINITY;
+        let (mut loop_alone, mut without) = (f64::INFINITY, f64::INFINITY);
         let mut smallest = vec![f64::INFINITY; subjects.len()];
         for _ in 0..samples {
+            loop_alone = loop_alone.min(sample(&returns, frame)?);
             without = without.min(empty.sample(frame)?);
             for (smallest, subject) in smallest.iter_mut().zip(&subjects) {
                 *smallest = smallest.min(subject.sample(frame)?);
@@ -130,7 +136,8 @@ impl Timed {
         }
         for (smallest, row) in smallest.into_iter().zip(&mut self.rows) {
             if let Outcome::Values(values) = &mut row.outcome {
-                values.push(smallest - without);
+                let own = (smallest - without).max(0.0);
+                values.push(if self.kind.ours { loop_alone + own } else { own });
             }
         }
         Ok(())

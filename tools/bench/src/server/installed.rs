@@ -30,9 +30,10 @@ pub(super) fn ncat_obstacle() -> Option<String> {
 /// A process for each connection, and one of cat(1). Version 7.93 loses the end of what it was sent when the client ends its
 /// side, and long streams may stop.
 pub(super) fn ncat(address: SocketAddr) -> Command {
-    let (host, port) = (address.ip().to_string(), address.port().to_string());
-    let options = ["--listen", "--keep-open", "--max-conns", CONNECTIONS, "--exec", "/bin/cat"];
-    with_descendants(&[&["ncat"], &options[..], &[&host, &port]].concat())
+    let (host, port) = (address.ip(), address.port());
+    // Not as the first process itself, which gets the ends of others' children, too: of these it counts too many.
+    let options = format!("--listen --keep-open --max-conns {CONNECTIONS} --exec /bin/cat");
+    with_descendants(&["sh", "-c", &format!("ncat {options} {host} {port}; exit")])
 }
 
 pub(super) fn inetd_obstacle() -> Option<String> {
