@@ -46,6 +46,14 @@ pub(crate) fn finish(sum: u64) -> Be16 {
     Be16((!fold_16(sum)).to_ne_bytes())
 }
 
+/// The checksum that becomes of `checksum` when the sum of the words gets smaller by `word` (RFC 1141).
+#[inline(always)]
+pub(crate) fn raise(checksum: Be16, word: Be16) -> Be16 {
+    let raised = checksum.word() + word.word();
+    // Of the two zeros the one that `finish` has.
+    Be16(((raised + u64::from(raised >= u64::from(u16::MAX))) as u16).to_ne_bytes())
+}
+
 /// Whether `field` may have the sum `sum` itself, which a device has yet to complete and to complement.
 #[inline(always)]
 pub(crate) fn may_be_partial(field: Be16, sum: u64) -> bool {

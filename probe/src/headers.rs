@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // only for the `Header` implementations, which the compiler cannot check
 
 use crate::address;
-use crate::checksum::Edit;
+use crate::checksum::{self, Edit};
 use crate::packet::Header;
 
 /// EtherType of IPv4.
@@ -223,10 +223,8 @@ impl Ipv4 {
     pub fn turn(&mut self, hop: bool) -> u32 {
         core::mem::swap(&mut self.source, &mut self.destination);
         if hop {
-            let mut edit = Edit::default();
-            edit.replace(Be16([1, 0]).word(), 0);
             self.ttl = self.ttl.wrapping_sub(1);
-            self.checksum = edit.apply(self.checksum);
+            self.checksum = checksum::raise(self.checksum, Be16([1, 0]));
         }
         0
     }
