@@ -142,6 +142,9 @@ fn segment<H: Host, N: Network>(
     let payload = end - payload_start;
     let segment = Established::new(tcp, payload, true);
     let Ok(answer) = segment.answer::<H>() else { return Err(Obstacle::Unusual) };
+    if H::WIRE && !segment.is_like(&answer) {
+        return Err(Obstacle::Unusual);
+    }
     let may_be_partial =
         H::WIRE && checksum::may_be_partial(tcp.checksum, network.pseudo_sum(protocol::TCP, end));
     if H::XDP && may_be_partial {
@@ -172,7 +175,11 @@ fn segment<H: Host, N: Network>(
         edit.replace(timestamps.echo.word(), timestamps.value.word());
         timestamps.echo = timestamps.value;
     }
-    let Some(edit) = segment::write::<H>(answer, tcp, edit) else { return Ok(reflected) };
+    if !H::WIRE {
+        // Without URG that is all.
+        let _ = segment::write::<H>(answer, tcp, edit);
+        return Ok(reflected);
+    }
     // What is certainly complete is corrected here. Of the rest the helper of the kernel knows what it is.
     if may_be_partial {
         reflected.checksum = N::TRANSPORT + Tcp::CHECKSUM_OFFSET as u32;

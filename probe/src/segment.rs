@@ -8,7 +8,7 @@ use crate::mirror::{self, Segment, SequenceNumber};
 use crate::options::Options;
 
 /// Whether the flags are those that a segment in an established connection mostly has: on loopback without URG, see
-/// [`write`].
+/// [`write()`].
 #[inline(always)]
 pub(crate) fn is_usual<H: Host>(flags: u8) -> bool {
     let urgent = if H::WIRE { 0 } else { flag::URG };
@@ -45,7 +45,14 @@ impl Established {
         Self { segment, fin: tcp.flags & flag::FIN != 0, payload, whole }
     }
 
-    /// Whether it says something of its sender, who may wait for acknowledgments: see [`crate::hint`]. It is `length` bytes long with its IP header.
+    /// Whether `answer` has the same numbers, as on the wire most have.
+    #[inline(always)]
+    pub(crate) fn is_like(&self, answer: &Segment) -> bool {
+        self.segment == *answer
+    }
+
+    /// Whether it says something of its sender, who may wait for acknowledgments: see [`crate::hint`]. It is `length`
+    /// bytes long with its IP header.
     #[inline(always)]
     pub(crate) fn is_telling<H: Host>(&self, host: &H, length: u32) -> bool {
         let alone = self.segment.sequence == self.segment.acknowledgment && !self.fin && self.whole;

@@ -21,6 +21,7 @@ pub mod subject;
 mod sys;
 pub mod wire;
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,12 +83,15 @@ fn run(arguments: &Arguments, bpfecho: &Path) -> Result<bool, String> {
     if let Some(group) = arguments.only.iter().find(|group| !known.contains(&group.as_str())) {
         return Err(format!("`{group}` is no group: there are {}", known.join(", ")));
     }
+    // Before all the work.
+    let directory = &arguments.output;
+    fs::create_dir_all(directory).map_err(|error| format!("creating {}: {error}", directory.display()))?;
     allow_many_files()?;
     let rounds = if arguments.short { 3 } else { 5 };
     let machine = report::Machine::describe(bpfecho);
     let results = measure(arguments, bpfecho, rounds)?;
     let settings = report::Settings { rounds, short: arguments.short, machine };
-    print!("{}", report::write(&results, &settings, &arguments.output)?);
+    print!("{}", report::write(&results, &settings, directory)?);
     Ok(is_good(&results, arguments.short))
 }
 

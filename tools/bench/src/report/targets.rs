@@ -45,7 +45,7 @@ struct Goal {
     tolerated: Option<Bound>,
 }
 
-const GOALS: [Goal; 13] = [
+const GOALS: [Goal; 17] = [
     Goal {
         group: "ping-pong",
         names: &[
@@ -95,22 +95,12 @@ const GOALS: [Goal; 13] = [
         wanted: AtMost(1.0),
         tolerated: Some(AtMost(1.5)),
     },
-    Goal {
-        group: "program",
-        names: &["lo: TCP segment", "wire: TCP segment", "xdp: TCP segment"],
-        ours: BPFECHO,
-        against: &[Subject(BARE_SWAP)],
-        wanted: AtMost(1.5),
-        tolerated: Some(AtMost(2.5)),
-    },
-    Goal {
-        group: "program",
-        names: &["lo: UDP datagram", "wire: UDP datagram", "xdp: UDP datagram"],
-        ours: BPFECHO,
-        against: &[Subject(BARE_SWAP)],
-        wanted: AtMost(1.3),
-        tolerated: Some(AtMost(2.2)),
-    },
+    program(&["lo: TCP segment"], 1.5, 2.4),
+    program(&["wire: TCP segment"], 1.5, 3.0),
+    program(&["xdp: TCP segment"], 1.5, 4.0),
+    program(&["lo: UDP datagram"], 1.3, 2.0),
+    program(&["wire: UDP datagram"], 1.3, 2.4),
+    program(&["xdp: UDP datagram"], 1.3, 3.0),
     Goal {
         group: "wire",
         names: &["UDP, 64 B packets", "TCP segments, 64 B"],
@@ -137,6 +127,17 @@ const fn requests(names: &'static [&'static str], times: f64) -> Goal {
         against: &[BestPeer],
         wanted: AtLeast(times),
         tolerated: Some(AtLeast(times / 2.0)),
+    }
+}
+
+const fn program(names: &'static [&'static str], wanted: f64, tolerated: f64) -> Goal {
+    Goal {
+        group: "program",
+        names,
+        ours: BPFECHO,
+        against: &[Subject(BARE_SWAP)],
+        wanted: AtMost(wanted),
+        tolerated: Some(AtMost(tolerated)),
     }
 }
 
