@@ -36,7 +36,7 @@ impl Edit {
     /// The checksum that becomes of `checksum` with the edit (RFC 1624 equation 3).
     #[inline(always)]
     pub(crate) fn apply(self, checksum: Be16) -> Be16 {
-        finish(u64::from(!checksum.word() as u16) + u64::from(self.difference()))
+        finish(u64::from(!checksum.word() as u16) + self.added + u64::from(!fold_32(self.removed)))
     }
 }
 
@@ -67,10 +67,11 @@ fn fold_32(sum: u64) -> u32 {
     ((sum & 0xffff_ffff) + (sum >> 32)) as u32
 }
 
-/// `sum` in 16 bits, with the carries added in again.
+/// `sum` in 16 bits, with the carries added in again: the sum of a dozen 32-bit words at most, for which three times are
+/// enough.
 #[inline(always)]
 fn fold_16(sum: u64) -> u16 {
-    let sum = u64::from(fold_32(sum));
+    let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     sum as u16

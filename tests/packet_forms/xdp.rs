@@ -83,7 +83,10 @@ fn is_plain(packet: &Packet) -> bool {
     let transport_is_plain = match &packet.transport {
         Transport::Udp { .. } => true,
         Transport::Tcp(segment) => {
+            // An empty segment from before what is confirmed is not mirrored as it is.
+            let ahead = segment.acknowledgment.wrapping_sub(segment.sequence);
             segment.flags & super::packet::SYN == 0
+                && !(segment.payload.is_empty() && (1..1 << 30).contains(&ahead))
                 && (segment.options.is_empty() || segment.options.starts_with(&[1, 1, 8, 10]))
         }
         Transport::Icmp { .. } | Transport::Piece { .. } => false,
