@@ -3,8 +3,9 @@
 use core::ffi::c_void;
 use core::mem::transmute;
 
+use super::SkBuff;
+use super::maps::MapDefinition;
 use super::xdp::XdpBuff;
-use super::{MapDefinition, SkBuff};
 
 /// Declares a helper. The address that is called is the helper's number: so the compiler emits the
 /// instruction `call number`, which is how BPF calls the kernel.

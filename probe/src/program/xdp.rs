@@ -2,7 +2,8 @@
 
 use core::ptr::read_volatile;
 
-use super::{Hook, Place, count, helper, note, setting};
+use super::maps::{count, note};
+use super::{Hook, Place, helper, setting};
 use crate::abi::helpers;
 use crate::host::{Audience, Extent};
 use crate::packet::Packet;

@@ -9,25 +9,23 @@ use crate::client::datagrams::{self, Datagrams, IN_FLIGHT};
 use crate::client::ping_pong::{PERCENTILES, latency};
 use crate::client::{Endpoint, Limits, requests, streaming};
 use crate::growth;
-use crate::namespace::Namespace;
 use crate::results::{Measure, Unit};
 use crate::rounds::{self, Entry, Task};
 use crate::running::{Absent, Started};
-use crate::{start, subject};
+use crate::subject;
 
 /// Each group with how long one of its turns takes: in the full run, and in the short one. In milliseconds.
-pub(crate) const GROUPS: [(&str, u64, u64); 7] = [
+pub(crate) const GROUPS: [(&str, u64, u64); 6] = [
     ("ping-pong", 200, 150),
     ("requests", 500, 300),
     ("connections", 400, 300),
     ("streaming", 500, 300),
     ("udp", 250, 150),
     ("growth", 200, 0),
-    ("start", 0, 0),
 ];
 
 /// How long an answer may take until it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the groups have in common.
 pub(crate) struct Run<'a> {
@@ -61,8 +59,7 @@ impl Run<'_> {
             "connections" => Ok(self.each(self.connections())),
             "streaming" => Ok(self.each(self.streaming())),
             "udp" => Ok(self.each(self.udp())),
-            "growth" => growth::measure(self),
-            _ => self.start(),
+            _ => growth::measure(self),
         }
     }
 
@@ -189,11 +186,6 @@ impl Run<'_> {
         };
         let kinds = [kind(64), kind(1024), in_flight];
         kinds.into_iter().take(if self.short { 1 } else { 3 }).collect()
-    }
-
-    fn start(&self) -> Result<Vec<Measure>, String> {
-        let namespace = Namespace::new()?;
-        Ok(self.rounds(&[start::task(self.bpfecho, &namespace, self.limits("start"))]))
     }
 }
 

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use argh::FromArgs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use groups::{GROUPS, Run};
+use groups::{GROUPS, PATIENCE, Run};
 use results::Results;
 use running::{Absent, Started, Subject};
 use subject::{BPFECHO, BPFECHO_CLSACT, EPOLL};
@@ -79,7 +79,8 @@ pub fn main(bpfecho: &Path) -> ExitCode {
 
 /// Measures and reports. Whether all is well.
 fn run(arguments: &Arguments, bpfecho: &Path) -> Result<bool, String> {
-    let known: Vec<&str> = GROUPS.iter().map(|(name, ..)| *name).chain([PROGRAM, WIRE]).collect();
+    let known: Vec<&str> =
+        GROUPS.iter().map(|(name, ..)| *name).chain([start::GROUP, PROGRAM, WIRE]).collect();
     if let Some(group) = arguments.only.iter().find(|group| !known.contains(&group.as_str())) {
         return Err(format!("`{group}` is no group: there are {}", known.join(", ")));
     }
@@ -106,6 +107,9 @@ fn measure(arguments: &Arguments, bpfecho: &Path, rounds: u32) -> Result<Results
         |group: &str| arguments.only.is_empty() || arguments.only.iter().any(|wanted| wanted == group);
     let short = arguments.short;
     let mut results = Results::default();
+    if is_wanted(start::GROUP) {
+        results.measures.extend(start::measure(bpfecho, PATIENCE, rounds)?);
+    }
     if GROUPS.iter().any(|(group, ..)| is_wanted(group)) {
         let subjects = subjects(bpfecho, short)?;
         let run = Run { bpfecho, subjects: &subjects, rounds, short };

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::client::Endpoint;
 use crate::client::connection::{Connection, Options};
 use crate::namespace::{Namespace, PORT};
@@ -60,6 +62,14 @@ impl Process {
     pub(crate) fn start(command: &mut Command) -> Result<Self, String> {
         let child = command.spawn().map_err(|error| format!("starting {}: {error}", name(command)))?;
         Ok(Self(child))
+    }
+
+    /// Ends it as a user does, so that it can take away what it attached.
+    pub(crate) fn end(mut self) -> Result<(), String> {
+        let failed = |error| format!("ending a process: {error}");
+        let pid = Pid::from_child(&self.0);
+        kill_process(pid, Signal::TERM).map_err(|error| failed(error.into()))?;
+        self.0.wait().map(drop).map_err(failed)
     }
 }
 

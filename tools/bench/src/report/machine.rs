@@ -21,7 +21,7 @@ pub(crate) struct Machine {
     pub(crate) cpus: usize,
     /// Of memory.
     pub(crate) bytes: u64,
-    /// The kernel's release.
+    /// The version of the kernel.
     pub(crate) kernel: String,
     /// Whether a hypervisor shows itself; x86 processors have a flag for that.
     pub(crate) is_virtual: Option<bool>,
@@ -53,7 +53,8 @@ impl Machine {
             processor: cpu_field(&cpuinfo, "model name").unwrap_or(std::env::consts::ARCH).to_owned(),
             cpus: thread::available_parallelism().map_or(1, usize::from),
             bytes: u64::from(memory.mem_unit) * memory.totalram as u64,
-            kernel: uname().release().to_string_lossy().into_owned(),
+            // Whose it is says nothing.
+            kernel: uname().release().to_string_lossy().split('-').next().unwrap_or_default().to_owned(),
             is_virtual: cpu_field(&cpuinfo, "flags")
                 .map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
             governor: content("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
