@@ -48,16 +48,10 @@ pub fn is_of_a_host_v6(address: &Address) -> bool {
     address[0] != 0xff && (high != 0 || u64::from_be(low) > 1)
 }
 
-/// The address as four words.
-#[inline(always)]
-fn words(address: &Address) -> [Be32; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
-    [Be32([a, b, c, d]), Be32([e, f, g, h]), Be32([i, j, k, l]), Be32([m, n, o, p])]
-}
-
-/// The sum of the words of an address, for checksums.
+/// The sum of the 32-bit words of an address, for checksums.
 #[inline(always)]
 pub(crate) fn sum(address: &Address) -> u64 {
-    let [a, b, c, d] = words(address);
-    a.word() + b.word() + c.word() + d.word()
+    let [high, low] = halves(address);
+    let words = |half: u64| (half >> 32) + (half & 0xffff_ffff);
+    words(high) + words(low)
 }
