@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use bench::pattern::PERIOD;
+pub(crate) use bench::pattern::piece;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::namespace::counter;
@@ -13,33 +14,6 @@ use super::sys;
 
 /// How long nothing may happen on a connection before the test fails: a stall, not a slow machine.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
-
-/// The length of the pattern that streams repeat: a prime, so that nothing that is a power of two too many or
-/// too few goes unnoticed.
-const PERIOD: usize = 1_048_583;
-
-/// The pattern twice, so that a piece of up to a period is in one slice wherever it begins.
-fn pattern() -> &'static [u8] {
-    static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
-    PATTERN.get_or_init(|| {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut next = || {
-            // xorshift64
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        };
-        let once: Vec<u8> = (0..PERIOD).map(|_| next()).collect();
-        [once.as_slice(), &once].concat()
-    })
-}
-
-/// The bytes of the stream from `offset` on, at most `length` of them and at least one.
-pub(crate) fn piece(offset: u64, length: usize) -> &'static [u8] {
-    let start = (offset % PERIOD as u64) as usize;
-    &pattern()[start..start + length.min(PERIOD)]
-}
 
 /// A socket for a client of `address`, not yet connected.
 pub(crate) fn socket(address: &str) -> (Socket, SockAddr) {

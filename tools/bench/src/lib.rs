@@ -3,7 +3,7 @@
 //! Every subject lives in a network namespace of its own, so that none is in another's way, and all of them take turns:
 //! a measure is taken of each subject, then again of each, for some rounds. What is reported is the median of the rounds,
 //! and the smallest and the largest. Every byte is checked. A subject that returned a wrong byte or lost a request
-//! gets no number but is reported as void, and the run fails.
+//! gets no number but is reported as void, and the run fails, unless it is a program that was merely installed.
 
 mod bytecode;
 mod client;
@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use argh::FromArgs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+pub use client::pattern;
 use groups::{GROUPS, PATIENCE, Run};
 use results::Results;
 use running::{Absent, Started, Subject};

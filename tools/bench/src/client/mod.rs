@@ -6,7 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod connections;
 pub(crate) mod datagrams;
 pub(crate) mod many;
-pub(crate) mod pattern;
+pub mod pattern;
 pub(crate) mod ping_pong;
 pub(crate) mod requests;
 pub(crate) mod streaming;

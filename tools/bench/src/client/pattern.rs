@@ -1,10 +1,10 @@
-//! What clients send: a stream of which each byte is known.
+//! What clients send, those of tests, too: a stream of which each byte is known.
 
 use std::sync::LazyLock;
 
 /// The length of the pattern that streams repeat: a prime, so that nothing that is a power of two too many or too few
-/// goes unnoticed. No message is longer.
-const PERIOD: usize = 1_048_583;
+/// goes unnoticed.
+pub const PERIOD: usize = 1_048_583;
 
 /// The pattern twice, so that a piece of up to a period is in one slice wherever it begins.
 static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -19,10 +19,10 @@ static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
     once.take(PERIOD).collect::<Vec<u8>>().repeat(2)
 });
 
-/// The bytes of the stream from `offset` on, `length` of them.
-pub(crate) fn piece(offset: u64, length: usize) -> &'static [u8] {
+/// The bytes of the stream from `offset` on, `length` of them, but no more than [`PERIOD`].
+pub fn piece(offset: u64, length: usize) -> &'static [u8] {
     let start = (offset % PERIOD as u64) as usize;
-    &PATTERN[start..start + length]
+    &PATTERN[start..start + length.min(PERIOD)]
 }
 
 /// Whether `bytes` are those of the stream from `offset` on; if not, which is wrong.

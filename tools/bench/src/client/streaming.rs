@@ -48,7 +48,7 @@ fn write(mut stream: &TcpStream, size: usize, opened: Instant, limits: Limits) -
     while opened.elapsed() < limits.duration {
         let piece = pattern::piece(written, size);
         stream.write_all(piece).map_err(|error| format!("writing behind {written} bytes: {error}"))?;
-        written += size as u64;
+        written += piece.len() as u64;
     }
     stream.shutdown(Shutdown::Write).map_err(|error| format!("shutting down: {error}"))?;
     Ok(written)
